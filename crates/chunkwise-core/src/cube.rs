@@ -1,0 +1,308 @@
+//! The cube model: what a Zarr group is once names, units and missing values are understood.
+//!
+//! Everything here is metadata. Labels of coordinates are read when a job needs them ([`Labels`]).
+
+use crate::cf::time::TimeAxis;
+use crate::dtype::{DType, Scalar};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// Attributes of a group or variable, in the order in which they are stored.
+pub type Attrs = serde_json::Map<String, serde_json::Value>;
+
+/// Unit of `datetime64` and `timedelta64` values, as numpy names it: `ns`, `us`, `s`, `D` …
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeUnit {
+    /// numpy's name of the unit: `Y M W D h m s ms us ns ps fs as` or `generic`.
+    pub unit: String,
+    /// How many of the unit one count is (numpy's `scale_factor`, nearly always 1).
+    pub step: u32,
+}
+
+/// How text is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TextKind {
+    /// `fixed_length_utf32` / `<U8`: this many UTF-32 code points a cell.
+    Utf32(usize),
+    /// `string` (`vlen-utf8`).
+    Variable,
+    /// `null_terminated_bytes` / `|S8`: this many bytes a cell.
+    Bytes(usize),
+}
+
+/// Data type of a stored array.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum DataType {
+    /// A number, or `bool`.
+    Number(DType),
+    /// `datetime64`: an `int64` count since 1970-01-01; `i64::MIN` is "not a time" and missing.
+    DateTime(TimeUnit),
+    /// `timedelta64`: an `int64` count; `i64::MIN` is missing.
+    Duration(TimeUnit),
+    /// Text: for coordinates only.
+    Text(TextKind),
+    /// A type that cannot be read, by its name as stored; [`Variable::problem`] says so too.
+    Unknown(String),
+}
+
+impl DataType {
+    /// The element type that chunks of this type decode to; `None` for text.
+    pub fn number(&self) -> Option<DType> {
+        match self {
+            DataType::Number(d) => Some(*d),
+            DataType::DateTime(_) | DataType::Duration(_) => Some(DType::Int64),
+            DataType::Text(_) | DataType::Unknown(_) => None,
+        }
+    }
+
+    /// Name for people: `uint16`, `datetime64[ns]`, `<U4`, `string`.
+    pub fn name(&self) -> String {
+        let unit = |u: &TimeUnit| match u.step {
+            1 => u.unit.clone(),
+            n => format!("{n}{}", u.unit),
+        };
+        match self {
+            DataType::Number(d) => d.name().to_owned(),
+            DataType::DateTime(u) => format!("datetime64[{}]", unit(u)),
+            DataType::Duration(u) => format!("timedelta64[{}]", unit(u)),
+            DataType::Text(TextKind::Utf32(n)) => format!("<U{n}"),
+            DataType::Text(TextKind::Bytes(n)) => format!("|S{n}"),
+            DataType::Text(TextKind::Variable) => "string".to_owned(),
+            DataType::Unknown(name) => name.clone(),
+        }
+    }
+}
+
+/// CF packing: `value = stored * scale + offset`, after `_Unsigned` has been applied.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Packing {
+    /// `scale_factor`, 1 where absent.
+    pub scale: f64,
+    /// `add_offset`, 0 where absent.
+    pub offset: f64,
+}
+
+impl Packing {
+    /// Values are what is stored.
+    pub const NONE: Packing = Packing { scale: 1.0, offset: 0.0 };
+
+    /// Whether values are what is stored.
+    pub fn is_none(&self) -> bool {
+        *self == Packing::NONE
+    }
+}
+
+/// Which stored values mark a missing cell. `NaN` always does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Stored values (after `_Unsigned`) that mark a missing cell.
+    pub marks: Vec<Scalar>,
+}
+
+/// Position of one chunk grid: which stored piece holds which cells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChunkSizes {
+    /// Chunks of equal length; the last may reach past the end.
+    Regular(u64),
+    /// Lengths one by one (`rectilinear`).
+    Listed(Vec<u64>),
+}
+
+/// How the keys of chunks are made from their index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChunkKeys {
+    /// `c/1/0`, `c.1.0`: the separator; a scalar is `c`.
+    Default(char),
+    /// `1.0`, `1/0`: the separator; a scalar is `0`.
+    V2(char),
+}
+
+/// One step of a codec chain, as Zarr v3 writes it (v2 metadata are brought into this form).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Codec {
+    /// `zstd`, `numcodecs.delta` …
+    pub name: String,
+    /// Its configuration, empty where there is none.
+    #[serde(default)]
+    pub configuration: Attrs,
+}
+
+/// How chunks are named and encoded: all that a reader needs beside shape and type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Encoding {
+    /// How keys are made.
+    pub keys: ChunkKeys,
+    /// The codecs in the order of encoding, of one stored object (`sharding_indexed` holds the inner ones).
+    pub codecs: Vec<Codec>,
+    /// What a cell of an absent chunk of text holds; empty where nothing is said, and for numbers.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fill_text: String,
+}
+
+impl Default for Encoding {
+    /// Keys `c/1/0` and no codecs, which no stored array has: for variables that were never stored.
+    fn default() -> Self {
+        Encoding { keys: ChunkKeys::Default('/'), codecs: Vec::new(), fill_text: String::new() }
+    }
+}
+
+/// An array with named dimensions: data, coordinate, bounds or grid mapping.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Variable {
+    /// Name within the group.
+    pub name: String,
+    /// Path of the array in the store, without a leading slash; empty for a bare array at the root.
+    pub path: String,
+    /// Dimension names; `dim_0`, `dim_1` … where the file names none.
+    pub dims: Vec<String>,
+    /// Cells along each dimension.
+    pub shape: Vec<u64>,
+    /// What is stored.
+    pub dtype: DataType,
+    /// The element type in which stored values are read: `_Unsigned` applied. `None` for text.
+    pub view: Option<DType>,
+    /// Chunks as they are decoded: of a sharded array, the inner chunks.
+    pub chunks: Vec<ChunkSizes>,
+    /// Shape of a shard (one stored object), where the array is sharded.
+    pub shards: Option<Vec<u64>>,
+    /// Zarr's fill value: what an absent chunk holds. `None`: undefined (v2 `null`), or text.
+    pub fill_value: Option<Scalar>,
+    /// CF packing.
+    pub packing: Packing,
+    /// Missing marks.
+    pub missing: Missing,
+    /// `valid_min`, `valid_max`/`valid_range`: in stored units, inclusive. Reported, applied only on request.
+    #[serde(with = "open_range")]
+    pub valid: Option<(f64, f64)>,
+    /// Attributes as stored.
+    pub attrs: Attrs,
+    /// Codec chain for people: `bytes, zstd(3)`; of a sharded array the inner chain.
+    pub codecs: String,
+    /// How chunks are named and encoded.
+    #[serde(default)]
+    pub encoding: Encoding,
+    /// 2 or 3.
+    pub zarr_format: u8,
+    /// Whether it holds data, or describes other variables.
+    pub role: Role,
+    /// Why its cells cannot be read: a type, codec or grid that is not known, metadata that contradict themselves.
+    /// Such a variable is listed and refused by name when it is used; the others stay usable.
+    #[serde(default)]
+    pub problem: Option<String>,
+}
+
+/// A range whose open ends survive JSON, which has no infinities.
+mod open_range {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    type Ends = Option<(Option<f64>, Option<f64>)>;
+    pub(super) fn serialize<S: Serializer>(v: &Option<(f64, f64)>, s: S) -> Result<S::Ok, S::Error> {
+        let end = |end: f64| end.is_finite().then_some(end);
+        let ends: Ends = v.map(|(low, high)| (end(low), end(high)));
+        ends.serialize(s)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<(f64, f64)>, D::Error> {
+        let open =
+            |(low, high): (Option<f64>, Option<f64>)| (low.unwrap_or(f64::NEG_INFINITY), high.unwrap_or(f64::INFINITY));
+        Ok(Ends::deserialize(d)?.map(open))
+    }
+}
+
+/// What a variable is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Data to compute with.
+    Data,
+    /// Labels of the dimension of the same name.
+    Dimension,
+    /// Auxiliary coordinate (named by a `coordinates` attribute).
+    Auxiliary,
+    /// Cell bounds of a coordinate.
+    Bounds,
+    /// Grid mapping (CRS) variable.
+    GridMapping,
+}
+
+impl Variable {
+    /// `units` attribute.
+    pub fn units(&self) -> Option<&str> {
+        self.attrs.get("units").and_then(|v| v.as_str())
+    }
+
+    /// Type of decoded values: the stored type where nothing is packed, else `float32`/`float64`
+    /// (≤ 16-bit integers and `float32` give `float32`).
+    pub fn decoded_dtype(&self) -> Option<DType> {
+        let view = self.view?;
+        Some(if self.packing.is_none() { view } else { view.result_float() })
+    }
+
+    /// Number of cells; at most `u128::MAX`, which only metadata that lie can name.
+    pub fn cells(&self) -> u128 {
+        self.shape.iter().fold(1, |cells: u128, &n| cells.saturating_mul(n.into()))
+    }
+
+    /// Axis of dimension `dim`.
+    pub fn axis(&self, dim: &str) -> Option<usize> {
+        self.dims.iter().position(|d| d == dim)
+    }
+}
+
+/// Labels of one dimension, or values of an auxiliary 1-D coordinate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Labels {
+    /// No coordinate: cells are 0 … n − 1.
+    Index(u64),
+    /// Integers, exact.
+    Integer(Vec<i64>),
+    /// Numbers (decoded).
+    Number(Vec<f64>),
+    /// Times in a calendar.
+    Time(TimeAxis),
+    /// Text, e.g. band names.
+    Text(Vec<String>),
+}
+
+impl Labels {
+    /// How many labels.
+    pub fn len(&self) -> u64 {
+        match self {
+            Labels::Index(n) => *n,
+            Labels::Integer(v) => v.len() as u64,
+            Labels::Number(v) => v.len() as u64,
+            Labels::Time(t) => t.len() as u64,
+            Labels::Text(v) => v.len() as u64,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A Zarr group read as labelled variables that share dimensions, or one bare array.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cube {
+    /// Where it was opened, as the user wrote it.
+    pub location: String,
+    /// 2 or 3.
+    pub zarr_format: u8,
+    /// Group attributes.
+    pub attrs: Attrs,
+    /// All dimensions and their lengths.
+    pub dims: IndexMap<String, u64>,
+    /// All arrays of the group, in stored order (v3 consolidated) or by name.
+    pub variables: IndexMap<String, Variable>,
+}
+
+impl Cube {
+    /// The variables that hold data, in order.
+    pub fn data_variables(&self) -> impl Iterator<Item = &Variable> {
+        self.variables.values().filter(|v| v.role == Role::Data)
+    }
+
+    /// The coordinate variable of dimension `dim`.
+    pub fn coordinate(&self, dim: &str) -> Option<&Variable> {
+        self.variables.get(dim).filter(|v| v.role == Role::Dimension)
+    }
+}
