@@ -1,0 +1,337 @@
+//! One leaf: its chunks are read, cut to the selection, and decoded or evaluated into what is folded.
+
+use super::ExecError;
+use super::cache::{ChunkCache, Counters};
+use crate::chunk::{ChunkReader, Scratch};
+use chunkwise_core::cube::Variable;
+use chunkwise_core::dtype::{DType, Element, ForElement, Scalar};
+use chunkwise_core::expr::{Evaluator, InputColumn, OutputColumn};
+use chunkwise_core::grid::Indices;
+use chunkwise_core::plan::{Axis, From, InputView, Stage};
+use chunkwise_core::stat::Leaf;
+use chunkwise_core::stat::map::CellMap;
+use chunkwise_core::stat::state::State;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What one thread needs to read and evaluate leaves, kept from leaf to leaf.
+#[derive(Debug)]
+pub(crate) struct LeafReader<'a> {
+    stage: &'a Stage,
+    readers: &'a [ChunkReader],
+    cache: &'a ChunkCache,
+    counters: &'a Counters,
+    scratch: Scratch,
+    evaluator: Option<Evaluator>,
+    columns: Vec<Vec<f64>>,
+    valid: Vec<u8>,
+}
+
+/// The values of one leaf.
+#[derive(Debug)]
+pub(crate) struct LeafValues {
+    /// Chunks by (array, chunk), as decoded.
+    chunks: Vec<(usize, Vec<u64>, Arc<Vec<u8>>)>,
+    /// Outputs of the formulas; missing cells are `NaN`.
+    formulas: Vec<Vec<f64>>,
+}
+
+impl<'a> LeafReader<'a> {
+    pub(crate) fn new(
+        stage: &'a Stage,
+        readers: &'a [ChunkReader],
+        cache: &'a ChunkCache,
+        counters: &'a Counters,
+    ) -> LeafReader<'a> {
+        LeafReader {
+            stage,
+            readers,
+            cache,
+            counters,
+            scratch: Scratch::new(),
+            evaluator: stage.formulas.as_ref().map(Evaluator::new),
+            columns: Vec::new(),
+            valid: Vec::new(),
+        }
+    }
+
+    /// Reads the chunks of a leaf and evaluates the formulas.
+    pub(crate) fn read(&mut self, leaf: &[u64]) -> Result<LeafValues, ExecError> {
+        let mut chunks: Vec<(usize, Vec<u64>, Arc<Vec<u8>>)> = Vec::new();
+        for input in &self.stage.inputs {
+            let chunk = self.stage.chunk_of(input, leaf);
+            if !chunks.iter().any(|(a, c, _)| *a == input.array && *c == chunk) {
+                let bytes = self.cache.get(
+                    input.array,
+                    &chunk,
+                    &self.readers[input.array],
+                    &mut self.scratch,
+                    self.counters,
+                )?;
+                chunks.push((input.array, chunk, bytes));
+            }
+        }
+        let mut values = LeafValues { chunks, formulas: Vec::new() };
+        if let Some(formulas) = &self.stage.formulas {
+            let cells = leaf_cells(self.stage, leaf);
+            self.columns.resize(self.stage.formula_inputs.len(), Vec::new());
+            for (column, &input) in self.columns.iter_mut().zip(&self.stage.formula_inputs) {
+                values.decoded(self.stage, &self.stage.inputs[input], leaf, column)?;
+            }
+            let inputs: Vec<InputColumn<'_>> =
+                self.columns.iter().map(|c| InputColumn::Values { values: c, valid: None }).collect();
+            let mut outputs = vec![vec![0.0; cells]; formulas.outputs.len()];
+            self.valid.resize(cells * formulas.outputs.len(), 0);
+            let mut targets: Vec<OutputColumn<'_>> = outputs
+                .iter_mut()
+                .zip(self.valid.chunks_mut(cells.max(1)))
+                .map(|(values, valid)| OutputColumn { values, valid })
+                .collect();
+            if let Some(evaluator) = &mut self.evaluator {
+                evaluator.eval(&inputs, cells, &mut targets)?;
+            }
+            drop(targets);
+            values.formulas = outputs;
+        }
+        Ok(values)
+    }
+}
+
+/// Number of cells of a leaf.
+pub(crate) fn leaf_cells(stage: &Stage, leaf: &[u64]) -> usize {
+    stage
+        .dims
+        .iter()
+        .zip(leaf)
+        .map(|(d, &i)| {
+            let (a, b) = d.cuts.interval(i);
+            (b - a) as usize
+        })
+        .product()
+}
+
+impl LeafValues {
+    /// Folds the leaf into the states of each folded thing.
+    pub(crate) fn fold(
+        &self,
+        stage: &Stage,
+        leaf: &[u64],
+        map: &CellMap,
+        states: &mut [Vec<State>],
+    ) -> Result<(), ExecError> {
+        let condition = stage.mask.map(|m| &self.formulas[m]);
+        for (folded, states) in stage.folded.iter().zip(states) {
+            match folded.from {
+                From::Formula(f) => {
+                    let mut values = Cow::Borrowed(&self.formulas[f]);
+                    if let Some(c) = condition {
+                        for (v, &keep) in values.to_mut().iter_mut().zip(c) {
+                            *v = if keep.is_nan() || keep == 0.0 { f64::NAN } else { *v };
+                        }
+                    }
+                    for state in states {
+                        state.fold(Leaf { values: &values, mask: None }, map);
+                    }
+                }
+                From::Input(i) => {
+                    let view = &stage.inputs[i];
+                    let work = FoldTyped { leaf: self, stage, view, at: leaf, map, condition, states };
+                    folded.element.dispatch(work)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn chunk(&self, stage: &Stage, view: &InputView, leaf: &[u64]) -> (&[u8], Vec<u64>) {
+        let chunk = stage.chunk_of(view, leaf);
+        let found = self.chunks.iter().find(|(a, c, _)| *a == view.array && *c == chunk);
+        (found.map_or(&[], |f| f.2.as_slice()), chunk)
+    }
+
+    /// The stored values of an input over a leaf, in C order.
+    fn stored<T: Element>(&self, stage: &Stage, view: &InputView, leaf: &[u64]) -> Cow<'_, [T]> {
+        let (bytes, chunk) = self.chunk(stage, view, leaf);
+        let cells: Cow<'_, [T]> = match bytemuck::try_cast_slice(bytes) {
+            Ok(slice) => Cow::Borrowed(slice),
+            Err(_) => Cow::Owned(bytemuck::pod_collect_to_vec(bytes)),
+        };
+        let box_ = LeafBox::new(stage, view, leaf, &chunk);
+        match (box_.contiguous(), cells) {
+            (Some(from), Cow::Borrowed(c)) => Cow::Borrowed(&c[from..from + box_.cells()]),
+            (Some(from), Cow::Owned(c)) => Cow::Owned(c[from..from + box_.cells()].to_vec()),
+            (None, cells) => {
+                let mut out = Vec::with_capacity(box_.cells());
+                box_.rows(|base, offsets, stride| match stride {
+                    Some(1) => out.extend_from_slice(&cells[base..base + offsets.len()]),
+                    _ => out.extend(offsets.iter().map(|o| cells[base + o])),
+                });
+                Cow::Owned(out)
+            }
+        }
+    }
+
+    /// The decoded values of an input over a leaf; missing cells are `NaN`.
+    fn decoded(&self, stage: &Stage, view: &InputView, leaf: &[u64], out: &mut Vec<f64>) -> Result<(), ExecError> {
+        struct Decode<'a>(&'a LeafValues, &'a Stage, &'a InputView, &'a [u64], &'a mut Vec<f64>);
+        impl ForElement for Decode<'_> {
+            type Output = ();
+            fn run<T: Element>(self) {
+                let Decode(leaf, stage, view, at, out) = self;
+                let array = &stage.arrays[view.array];
+                let stored = leaf.stored::<T>(stage, view, at);
+                let marks = marks::<T>(array);
+                let (scale, offset) = (array.packing.scale, array.packing.offset);
+                let plain = array.packing.is_none();
+                out.clear();
+                match (marks.as_slice(), plain) {
+                    ([], true) => out.extend(stored.iter().map(|v| v.to_f64())),
+                    ([], false) => out.extend(stored.iter().map(|v| v.to_f64() * scale + offset)),
+                    (marks, _) => out.extend(stored.iter().map(|v| {
+                        let x = if plain { v.to_f64() } else { v.to_f64() * scale + offset };
+                        if marks.contains(v) { f64::NAN } else { x }
+                    })),
+                }
+            }
+        }
+        stage.arrays[view.array].view.unwrap_or(DType::Float64).dispatch(Decode(self, stage, view, leaf, out));
+        Ok(())
+    }
+}
+
+/// Stored values of type `T` that mark missing cells.
+pub(crate) fn marks<T: Element>(array: &Variable) -> Vec<T> {
+    array.missing.marks.iter().filter_map(|m: &Scalar| m.to_element::<T>()).filter(|m| !m.is_nan()).collect()
+}
+
+struct FoldTyped<'a> {
+    leaf: &'a LeafValues,
+    stage: &'a Stage,
+    view: &'a InputView,
+    at: &'a [u64],
+    map: &'a CellMap,
+    condition: Option<&'a Vec<f64>>,
+    states: &'a mut Vec<State>,
+}
+
+impl ForElement for FoldTyped<'_> {
+    type Output = Result<(), ExecError>;
+    fn run<T: Element>(self) -> Self::Output {
+        let array = &self.stage.arrays[self.view.array];
+        let values = self.leaf.stored::<T>(self.stage, self.view, self.at);
+        let marks = marks::<T>(array);
+        let marked = match marks.as_slice() {
+            [] => false,
+            [m] => values.iter().any(|v| v == m),
+            many => values.iter().any(|v| many.contains(v)),
+        };
+        let mut mask: Option<Vec<u8>> = match (marked, marks.as_slice()) {
+            (false, _) => None,
+            (true, [m]) => Some(values.iter().map(|v| u8::from(v != m)).collect()),
+            (true, many) => Some(values.iter().map(|v| u8::from(!many.contains(v))).collect()),
+        };
+        if let Some(condition) = self.condition {
+            let mask = mask.get_or_insert_with(|| vec![1; values.len()]);
+            for (m, &keep) in mask.iter_mut().zip(condition) {
+                *m &= u8::from(!keep.is_nan() && keep != 0.0);
+            }
+        }
+        for state in self.states {
+            state.fold(Leaf { values: &values, mask: mask.as_deref() }, self.map);
+        }
+        Ok(())
+    }
+}
+
+/// Where the cells of a leaf lie in a decoded chunk.
+struct LeafBox {
+    base: usize,
+    /// For each walked dimension, the offset of each position from `base`.
+    offsets: Vec<Vec<usize>>,
+}
+
+impl LeafBox {
+    fn new(stage: &Stage, view: &InputView, leaf: &[u64], chunk: &[u64]) -> LeafBox {
+        let array = &stage.arrays[view.array];
+        let mut strides = vec![1usize; array.chunks.len()];
+        for i in (1..strides.len()).rev() {
+            strides[i - 1] = strides[i] * array.chunks[i].length(chunk[i]) as usize;
+        }
+        let mut base = 0;
+        let mut offsets: Vec<Vec<usize>> = stage
+            .dims
+            .iter()
+            .zip(leaf)
+            .map(|(d, &i)| {
+                let (a, b) = d.cuts.interval(i);
+                vec![0; (b - a) as usize]
+            })
+            .collect();
+        for (i, axis) in view.axes.iter().enumerate() {
+            match axis {
+                Axis::Pick(index) => base += (index - array.chunks[i].locate(*index).1) as usize * strides[i],
+                Axis::Walk(d) => {
+                    let dim = &stage.dims[*d];
+                    let (from, to) = dim.cuts.interval(leaf[*d]);
+                    let first = array.chunks[i].locate(dim.indices.at(from)).1;
+                    match &dim.indices {
+                        Indices::Range { start, step, .. } => {
+                            base += (start + from * step - first) as usize * strides[i];
+                            for (k, o) in offsets[*d].iter_mut().enumerate() {
+                                *o = k * *step as usize * strides[i];
+                            }
+                        }
+                        Indices::List(list) => {
+                            for (o, index) in offsets[*d].iter_mut().zip(&list[from as usize..to as usize]) {
+                                *o = (index - first) as usize * strides[i];
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        LeafBox { base, offsets }
+    }
+
+    fn cells(&self) -> usize {
+        self.offsets.iter().map(Vec::len).product()
+    }
+
+    /// First cell, if all cells of the leaf lie side by side in C order.
+    fn contiguous(&self) -> Option<usize> {
+        let mut run = 1;
+        for o in self.offsets.iter().rev() {
+            if !o.iter().enumerate().all(|(k, &at)| at == k * run) {
+                return None;
+            }
+            run *= o.len();
+        }
+        Some(self.base)
+    }
+
+    /// Calls `each` with every row: its first cell, the offsets within it, and their stride where it is 1.
+    fn rows(&self, mut each: impl FnMut(usize, &[usize], Option<usize>)) {
+        static ONE: [usize; 1] = [0];
+        let (outer, inner): (&[Vec<usize>], &[usize]) = match self.offsets.split_last() {
+            Some((inner, outer)) => (outer, inner),
+            None => (&[], &ONE),
+        };
+        if inner.is_empty() || outer.iter().any(Vec::is_empty) {
+            return;
+        }
+        let stride = inner.iter().enumerate().all(|(k, &o)| k == o).then_some(1);
+        let mut at = vec![0usize; outer.len()];
+        'rows: loop {
+            let base = self.base + outer.iter().zip(&at).map(|(o, &i)| o[i]).sum::<usize>();
+            each(base, inner, stride);
+            for i in (0..at.len()).rev() {
+                at[i] += 1;
+                if at[i] < outer[i].len() {
+                    continue 'rows;
+                }
+                at[i] = 0;
+            }
+            return;
+        }
+    }
+}

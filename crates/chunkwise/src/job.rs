@@ -1,0 +1,464 @@
+//! Requests: what a user asks of a cube, made into stages, run, and given back as records or a new cube.
+
+pub mod output;
+
+use crate::error::{BoxError, OpenError};
+use crate::exec::{self, Counters, ExecError, RunOptions, Sink};
+use crate::open::OpenCube;
+use crate::sink::anomaly::AnomalySink;
+use crate::sink::memory::MemorySink;
+use chunkwise_core::cube::{Labels, Packing};
+use chunkwise_core::expr::{Scope, ScopeVariable};
+use chunkwise_core::grid::{Indices, Role};
+use chunkwise_core::group::{Cycle, GroupError, Grouping, Window, cycle_groups, time_windows};
+use chunkwise_core::plan::Stage;
+use chunkwise_core::plan::lower::{Job, LowerError, lower};
+use chunkwise_core::select::{BoxQuery, IndexQuery, LabelQuery, SelectError, Selection, resolve};
+use chunkwise_core::stat::Statistic;
+use chunkwise_core::values::Column;
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+/// A row of a table.
+pub type Record = Map<String, Value>;
+
+/// Which dimensions are reduced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Over {
+    /// None, but those that are grouped.
+    #[default]
+    None,
+    /// All that a variable has.
+    All,
+    /// All but these.
+    AllBut(Vec<String>),
+    /// These.
+    Dims(Vec<String>),
+}
+
+/// What is asked of a cube.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Variables by name.
+    pub variables: Vec<String>,
+    /// Formulas `name = …`.
+    pub formulas: Vec<String>,
+    /// Condition that a cell must meet.
+    pub mask: Option<String>,
+    /// Selection by label.
+    pub sel: Vec<(String, LabelQuery)>,
+    /// Selection by index.
+    pub isel: Vec<(String, IndexQuery)>,
+    /// Selection by box.
+    pub bbox: Option<BoxQuery>,
+    /// Which dimensions are reduced.
+    pub over: Over,
+    /// What is computed; empty: the cells themselves.
+    pub statistics: Vec<Statistic>,
+    /// `--group`.
+    pub cycle: Option<Cycle>,
+    /// `--every`.
+    pub windows: Vec<Window>,
+    /// Whether cells less the statistic of their group are asked for, instead of the statistic itself.
+    pub anomaly: Anomaly,
+}
+
+/// `--anomaly`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Anomaly {
+    /// The statistic.
+    #[default]
+    No,
+    /// Each cell less the statistic of its group.
+    Yes,
+}
+
+/// Why a request cannot be carried out.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum JobError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error("cannot group by `{cycle}`: the cube has {} time dimensions", .count)]
+    NoTime { cycle: String, count: usize },
+    #[error("`{dim}` is not a dimension of the cube; it has {}", .has.join(", "))]
+    NoDim { dim: String, has: Vec<String> },
+    #[error("`--over {over}` does not go with grouping along `{dim}`")]
+    Over { over: String, dim: String },
+    #[error("an anomaly takes one statistic and at least one dimension, group or window; {statistics} were asked for")]
+    Anomaly { statistics: usize },
+    #[error("the table would have {rows} rows; at most 100000 are printed")]
+    TooManyRows { rows: u64 },
+    #[error("cannot write the output")]
+    Write(#[source] BoxError),
+}
+
+/// A request made into stages.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The stages.
+    pub stages: Vec<Stage>,
+    /// Of an anomaly, the first stages: one for each of `stages`, in order.
+    pub groups: Vec<Stage>,
+    /// The selection, in indices.
+    pub selection: Selection,
+    /// Labels of each dimension, selected and grouped.
+    pub labels: IndexMap<String, Labels>,
+    /// New names of dimensions that are grouped by a cycle.
+    pub renamed: IndexMap<String, String>,
+    /// Time bounds of windows, by dimension.
+    pub bounds: IndexMap<String, Vec<(i128, i128)>>,
+}
+
+/// Makes a request into stages.
+///
+/// # Errors
+/// Names, labels, groups or formulas that do not fit the cube.
+pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError> {
+    let wraps = |dim: &str| {
+        cube.cube
+            .coordinate(dim)
+            .and_then(|c| c.units())
+            .is_some_and(|u| u.starts_with("degrees_e") || u == "degree_east")
+    };
+    let labels = |dim: &str| cube.labels(dim);
+    let selection = resolve(&request.sel, &request.isel, request.bbox.as_ref(), &cube.cube.dims, &labels, &wraps)?;
+    let mut scope = Scope::default();
+    for v in cube.cube.variables.values().filter(|v| v.view.is_some()) {
+        scope.variables.push(ScopeVariable::from(v));
+    }
+    if !request.formulas.is_empty() || request.mask.is_some() {
+        for dim in cube.cube.dims.keys().filter(|d| cube.cube.coordinate(d).is_some()) {
+            scope.labels.insert(dim.clone(), cube.labels(dim)?);
+        }
+    }
+    let selected = |dim: &str| -> Result<Labels, JobError> {
+        let n = cube.cube.dims.get(dim).copied().unwrap_or(0);
+        let all = match cube.cube.coordinate(dim) {
+            Some(_) => cube.labels(dim)?,
+            None => Labels::Index(n),
+        };
+        Ok(take(&all, &selection.indices(dim, n)))
+    };
+    let mut roles: IndexMap<String, Role> = IndexMap::new();
+    let mut out = IndexMap::new();
+    let mut renamed = IndexMap::new();
+    let mut bounds = IndexMap::new();
+    let time_dim = || -> Result<String, JobError> {
+        let mut times = Vec::new();
+        for dim in cube.cube.dims.keys().filter(|d| cube.cube.coordinate(d).is_some()) {
+            if matches!(cube.labels(dim)?, Labels::Time(_)) {
+                times.push(dim.clone());
+            }
+        }
+        match times.as_slice() {
+            [one] => Ok(one.clone()),
+            _ => Err(JobError::NoTime { cycle: "time".to_owned(), count: times.len() }),
+        }
+    };
+    if let Some(cycle) = request.cycle {
+        let dim = time_dim()?;
+        if let Labels::Time(axis) = selected(&dim)? {
+            let Grouping { index, count, labels, .. } = cycle_groups(cycle, &axis);
+            roles.insert(dim.clone(), Role::Cycle { group: index, count });
+            renamed.insert(dim.clone(), cycle.name().to_owned());
+            out.insert(dim, labels);
+        }
+    }
+    for window in &request.windows {
+        match window {
+            Window::Time(spec) => {
+                let dim = time_dim()?;
+                if let Labels::Time(axis) = selected(&dim)? {
+                    let g = time_windows(spec, &axis)?;
+                    roles.insert(dim.clone(), Role::Window { starts: g.sorted_starts.unwrap_or_default() });
+                    if let Some(b) = g.bounds {
+                        bounds.insert(dim.clone(), b);
+                    }
+                    out.insert(dim, g.labels);
+                }
+            }
+            Window::Cells(sizes) => {
+                for (dim, size) in sizes {
+                    if !cube.cube.dims.contains_key(dim) {
+                        let has = cube.cube.dims.keys().cloned().collect();
+                        return Err(JobError::NoDim { dim: dim.clone(), has });
+                    }
+                    roles.insert(dim.clone(), Role::Blocks { size: *size });
+                    out.insert(dim.clone(), coarse(&selected(dim)?, *size as usize));
+                }
+            }
+        }
+    }
+    let over: Vec<String> = match &request.over {
+        Over::None => Vec::new(),
+        Over::Dims(dims) => dims.clone(),
+        Over::All | Over::AllBut(_) => Vec::new(),
+    };
+    for dim in over {
+        match roles.get(&dim) {
+            // `--over time --group month`: the dimension is the group's.
+            Some(_) => {}
+            None => {
+                roles.insert(dim, Role::Reduce);
+            }
+        }
+    }
+    let mut stages = Vec::new();
+    let job = Job {
+        variables: request.variables.clone(),
+        formulas: request.formulas.clone(),
+        mask: request.mask.clone(),
+        selection: selection.clone(),
+        roles: roles.clone(),
+        statistics: request.statistics.clone(),
+    };
+    match &request.over {
+        Over::All | Over::AllBut(_) => {
+            let kept: Vec<String> = match &request.over {
+                Over::AllBut(k) => k.clone(),
+                _ => Vec::new(),
+            };
+            for dim in &kept {
+                if !cube.cube.dims.contains_key(dim) {
+                    return Err(JobError::NoDim { dim: dim.clone(), has: cube.cube.dims.keys().cloned().collect() });
+                }
+            }
+            // Every variable is reduced over what it has.
+            let probe = Job { roles: IndexMap::new(), statistics: vec![Statistic::Count], ..job.clone() };
+            for stage in lower(&cube.cube, &probe, &scope)? {
+                let mut own = job.clone();
+                own.roles = stage
+                    .dims
+                    .iter()
+                    .filter(|d| !kept.contains(&d.name))
+                    .map(|d| (d.name.clone(), roles.get(&d.name).cloned().unwrap_or(Role::Reduce)))
+                    .collect();
+                let mut names: Vec<String> = Vec::new();
+                let mut formulas: Vec<String> = Vec::new();
+                for f in &stage.folded {
+                    match f.from {
+                        chunkwise_core::plan::From::Input(_) => names.push(f.name.clone()),
+                        chunkwise_core::plan::From::Formula(_) => formulas.clone_from(&job.formulas),
+                    }
+                }
+                own.variables = names;
+                own.formulas = formulas;
+                for s in lower(&cube.cube, &own, &scope)? {
+                    if s.folded.iter().any(|f| stage.folded.iter().any(|g| g.name == f.name)) {
+                        stages.push(s);
+                    }
+                }
+            }
+        }
+        _ => stages = lower(&cube.cube, &job, &scope)?,
+    }
+    if request.anomaly == Anomaly::Yes {
+        if request.statistics.len() != 1 || stages.iter().any(|s| s.outermost_folded().is_none()) {
+            return Err(JobError::Anomaly { statistics: request.statistics.len() });
+        }
+        let plain = Request {
+            over: Over::None,
+            statistics: Vec::new(),
+            cycle: None,
+            windows: Vec::new(),
+            anomaly: Anomaly::No,
+            variables: stages
+                .iter()
+                .flat_map(|s| &s.folded)
+                .filter(|f| matches!(f.from, chunkwise_core::plan::From::Input(_)))
+                .map(|f| f.name.clone())
+                .collect(),
+            ..request.clone()
+        };
+        let mut prepared = prepare(cube, &plain)?;
+        prepared.groups = stages;
+        return Ok(prepared);
+    }
+    for stage in &stages {
+        for d in &stage.dims {
+            if d.is_output() && !out.contains_key(&d.name) {
+                out.insert(d.name.clone(), selected(&d.name)?);
+            }
+        }
+    }
+    Ok(Prepared { stages, groups: Vec::new(), selection, labels: out, renamed, bounds })
+}
+
+impl Prepared {
+    /// Name of a dimension in the output.
+    pub fn output_name<'a>(&'a self, dim: &'a str) -> &'a str {
+        self.renamed.get(dim).map_or(dim, String::as_str)
+    }
+
+    /// Runs all stages and gives their values as rows: a row for each output cell and variable, a column for each statistic.
+    ///
+    /// # Errors
+    /// More than 100,000 rows; anything that goes wrong while running.
+    pub fn records(&self, cube: &OpenCube, counters: &Counters, options: &RunOptions) -> Result<Vec<Record>, JobError> {
+        let rows: u64 = self
+            .stages
+            .iter()
+            .map(|s| s.output_shape().iter().product::<u64>().saturating_mul(s.folded.len() as u64))
+            .fold(0, u64::saturating_add);
+        if rows > 100_000 {
+            return Err(JobError::TooManyRows { rows });
+        }
+        let mut records = Vec::new();
+        for (i, stage) in self.stages.iter().enumerate() {
+            let sink = MemorySink::new(stage);
+            self.run_stage(i, cube, &sink, counters, options)?;
+            let shape = stage.output_shape();
+            let texts: Vec<Vec<Value>> =
+                stage.output_dims().map(|i| label_values(&self.labels[&stage.dims[i].name])).collect();
+            for (f, columns) in sink.into_columns().iter().enumerate() {
+                let folded = &stage.folded[f];
+                for cell in 0..shape.iter().product::<u64>() {
+                    let mut record = Record::new();
+                    record.insert("variable".to_owned(), folded.name.clone().into());
+                    let mut stride: u64 = shape.iter().product();
+                    for (k, i) in stage.output_dims().enumerate() {
+                        stride /= shape[k];
+                        let at = (cell / stride % shape[k]) as usize;
+                        record.insert(self.output_name(&stage.dims[i].name).to_owned(), texts[k][at].clone());
+                    }
+                    for (s, column) in columns.iter().enumerate() {
+                        let statistic = folded.statistics[s];
+                        let stored = keeps_stored(statistic) && self.groups.is_empty();
+                        let packing = if stored { folded.packing } else { Packing::NONE };
+                        let shown = self.groups.get(i).map_or(statistic, |g| g.folded[f].statistics[0]);
+                        record.insert(shown.name().to_owned(), json_value(column, cell as usize, packing));
+                    }
+                    records.push(record);
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    /// Runs all stages into a sink each, made by `sink`.
+    ///
+    /// # Errors
+    /// Anything that goes wrong while running.
+    pub fn run(
+        &self,
+        cube: &OpenCube,
+        sink: &dyn Fn(usize) -> Box<dyn Sink>,
+        counters: &Counters,
+        options: &RunOptions,
+    ) -> Result<(), JobError> {
+        for i in 0..self.stages.len() {
+            self.run_stage(i, cube, sink(i).as_ref(), counters, options)?;
+        }
+        Ok(())
+    }
+
+    /// Runs stage `i`, and the stage that it needs, into `sink`.
+    fn run_stage(
+        &self,
+        i: usize,
+        cube: &OpenCube,
+        sink: &dyn Sink,
+        counters: &Counters,
+        options: &RunOptions,
+    ) -> Result<(), JobError> {
+        let stage = &self.stages[i];
+        let Some(first) = self.groups.get(i) else {
+            return Ok(exec::run(stage, &cube.store, sink, counters, options)?);
+        };
+        let found = MemorySink::new(first);
+        exec::run(first, &cube.store, &found, counters, options)?;
+        let packing = first
+            .folded
+            .iter()
+            .map(|f| (f.packing, if keeps_stored(f.statistics[0]) { f.packing } else { Packing::NONE }))
+            .collect();
+        let columns = found.into_columns();
+        let less = AnomalySink::new(first, &columns, packing, sink);
+        Ok(exec::run(stage, &cube.store, &less, counters, options)?)
+    }
+}
+
+/// Whether a statistic's values are in the stored type and packing.
+pub fn keeps_stored(statistic: Statistic) -> bool {
+    matches!(statistic, Statistic::Min | Statistic::Max | Statistic::First | Statistic::Last | Statistic::Value)
+}
+
+/// One cell as JSON: `null` where missing or not a number, integers exact, infinities as text.
+pub fn json_value(column: &Column, i: usize, packing: Packing) -> Value {
+    if !column.is_valid(i) {
+        return Value::Null;
+    }
+    if packing.is_none() && !column.values.dtype().is_float() {
+        let exact = column.values.i128_at(i);
+        return match (i64::try_from(exact), u64::try_from(exact)) {
+            (Ok(v), _) => v.into(),
+            (_, Ok(v)) => v.into(),
+            _ => Value::Null,
+        };
+    }
+    let v = column.values.f64_at(i);
+    let v = if packing.is_none() { v } else { v * packing.scale + packing.offset };
+    match v {
+        v if v == f64::INFINITY => "inf".into(),
+        v if v == f64::NEG_INFINITY => "-inf".into(),
+        v => v.into(),
+    }
+}
+
+/// Labels as JSON values: times ISO 8601, indices as numbers.
+pub fn label_values(labels: &Labels) -> Vec<Value> {
+    match labels {
+        Labels::Index(n) => (0..*n).map(Value::from).collect(),
+        Labels::Integer(v) => v.iter().map(|&v| v.into()).collect(),
+        Labels::Number(v) => v.iter().map(|&v| v.into()).collect(),
+        Labels::Text(v) => v.iter().map(|v| v.clone().into()).collect(),
+        Labels::Time(t) => t.format_all().into_iter().map(|t| t.map_or(Value::Null, Value::from)).collect(),
+    }
+}
+
+/// The selected labels.
+fn take(labels: &Labels, indices: &Indices) -> Labels {
+    let at = || (0..indices.len()).map(|i| indices.at(i) as usize);
+    match labels {
+        Labels::Index(_) => match indices {
+            Indices::Range { start: 0, step: 1, count } => Labels::Index(*count),
+            _ => Labels::Integer(at().map(|i| i as i64).collect()),
+        },
+        Labels::Integer(v) => Labels::Integer(at().map(|i| v[i]).collect()),
+        Labels::Number(v) => Labels::Number(at().map(|i| v[i]).collect()),
+        Labels::Text(v) => Labels::Text(at().map(|i| v[i].clone()).collect()),
+        Labels::Time(t) => Labels::Time(chunkwise_core::cf::time::TimeAxis {
+            calendar: t.calendar,
+            nanos: at().map(|i| t.nanos[i]).collect(),
+        }),
+    }
+}
+
+/// Labels of windows of `size` cells: the mean of numbers, the first of others.
+fn coarse(labels: &Labels, size: usize) -> Labels {
+    let n = labels.len() as usize;
+    let starts = || (0..n).step_by(size.max(1));
+    match labels {
+        Labels::Index(n) => Labels::Index(n.div_ceil(size as u64)),
+        Labels::Integer(v) => {
+            let numbers: Vec<f64> = v.iter().map(|&v| v as f64).collect();
+            Labels::Number(chunkwise_core::group::coarsen_labels(&numbers, size))
+        }
+        Labels::Number(v) => Labels::Number(chunkwise_core::group::coarsen_labels(v, size)),
+        Labels::Text(v) => Labels::Text(starts().map(|i| v[i].clone()).collect()),
+        Labels::Time(t) => Labels::Time(chunkwise_core::cf::time::TimeAxis {
+            calendar: t.calendar,
+            nanos: starts().map(|i| t.nanos[i]).collect(),
+        }),
+    }
+}

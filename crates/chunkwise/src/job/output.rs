@@ -1,0 +1,288 @@
+//! The result of a request as a new cube.
+
+use super::{JobError, Prepared, keeps_stored};
+use crate::exec::{Counters, RunOptions};
+use crate::open::OpenCube;
+use crate::sink::zarr::{Target, ZarrSink};
+use crate::write::{
+    ArraySpec, CodecChoice, CubeWriter, Existing, JournalHead, Output, Place, Written, ZarrVersion, labels_to_array,
+};
+use chunkwise_core::cf::encode::{
+    self, Gaps, OutputType, Source, append_history, formula_attrs, formula_type, keep_references, output_type,
+    result_attrs,
+};
+use chunkwise_core::cf::time::{TimeAxis, TimeUnits};
+use chunkwise_core::cube::{Attrs, ChunkSizes, DataType, Labels, Packing, Role as VariableRole};
+use chunkwise_core::dtype::DType;
+use chunkwise_core::grid::Role;
+use chunkwise_core::plan::{Axis, From, Stage};
+use chunkwise_core::stat::Statistic;
+use indexmap::IndexMap;
+use std::path::PathBuf;
+
+/// How the new cube is to lie on disk.
+#[derive(Clone, Debug)]
+pub struct OutputOptions {
+    /// Folder of the new cube.
+    pub folder: PathBuf,
+    /// What to do where it exists.
+    pub existing: Existing,
+    /// Folders that are read.
+    pub inputs: Vec<PathBuf>,
+    /// Version of the format.
+    pub zarr: ZarrVersion,
+    /// Cells of a chunk by dimension, where asked for.
+    pub chunks: IndexMap<String, u64>,
+    /// Cells of a shard by dimension, where asked for.
+    pub shards: IndexMap<String, u64>,
+    /// Compression, where asked for.
+    pub codec: Option<CodecChoice>,
+    /// Element type, where asked for.
+    pub dtype: Option<DType>,
+    /// A line for the history.
+    pub history: String,
+}
+
+impl Prepared {
+    /// Runs all stages into a new Zarr cube.
+    ///
+    /// # Errors
+    /// Anything that goes wrong while reading, computing or writing; the output is then removed.
+    pub fn write(
+        &self,
+        cube: &OpenCube,
+        options: &OutputOptions,
+        counters: &Counters,
+        run: &RunOptions,
+    ) -> Result<Written, JobError> {
+        let mut arrays = Vec::new();
+        let mut whole: Vec<(usize, Vec<u8>)> = Vec::new();
+        let mut targets = Vec::new();
+        for stage in &self.stages {
+            let mut of_stage = Vec::new();
+            for folded in &stage.folded {
+                let mut of_folded = Vec::new();
+                for &statistic in &folded.statistics {
+                    let (spec, output) = self.array(cube, stage, folded, statistic, options)?;
+                    let stored = keeps_stored(statistic) && self.groups.is_empty();
+                    let packing = if stored { folded.packing } else { Packing::NONE };
+                    of_folded.push(Target { array: arrays.len(), output, packing, stored });
+                    arrays.push(spec);
+                }
+                of_stage.push(of_folded);
+            }
+            targets.push(of_stage);
+        }
+        self.coordinates(cube, options, &mut arrays, &mut whole)?;
+        let names: Vec<String> = arrays.iter().map(|a: &ArraySpec| a.path.clone()).collect();
+        for a in &mut arrays {
+            keep_references(&mut a.attrs, |n| names.iter().any(|m| m == n));
+        }
+        let mut attrs = cube.cube.attrs.clone();
+        keep_references(&mut attrs, |n| names.iter().any(|m| m == n));
+        append_history(&mut attrs, &options.history);
+        let output = Output {
+            place: Place::Folder(options.folder.clone()),
+            group: String::new(),
+            existing: options.existing,
+            inputs: options.inputs.clone(),
+            job: JournalHead {
+                request: options.history.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..JournalHead::default()
+            },
+            zarr: options.zarr,
+            attrs,
+        };
+        let failed = |e: crate::write::WriteError| JobError::Write(e.into());
+        let writer = CubeWriter::begin(output, arrays).map_err(failed)?;
+        let result = (|| {
+            for (array, bytes) in &whole {
+                writer.write_whole(*array, bytes).map_err(failed)?;
+            }
+            for (i, targets) in targets.into_iter().enumerate() {
+                let sink = ZarrSink::new(&writer, targets);
+                self.run_stage(i, cube, &sink, counters, run)?;
+            }
+            Ok(())
+        })();
+        match result {
+            Ok(()) => writer.finish().map_err(failed),
+            Err(error) => {
+                // The first error is the one to tell; what cannot be removed stays behind its journal.
+                let _ = writer.abort();
+                Err(error)
+            }
+        }
+    }
+
+    fn array(
+        &self,
+        cube: &OpenCube,
+        stage: &Stage,
+        folded: &chunkwise_core::plan::Folded,
+        statistic: Statistic,
+        options: &OutputOptions,
+    ) -> Result<(ArraySpec, OutputType), JobError> {
+        let several = folded.statistics.len() > 1;
+        let path = if several { format!("{}_{}", folded.name, statistic.name()) } else { folded.name.clone() };
+        let anomaly = !self.groups.is_empty();
+        // An anomaly is stored as the float that a mean is.
+        let named = if anomaly {
+            encode::Statistic::Mean
+        } else {
+            encode::Statistic::from_name(statistic.name()).unwrap_or(encode::Statistic::Value)
+        };
+        let source = match folded.from {
+            From::Input(i) => cube.cube.variables.get(&stage.arrays[stage.inputs[i].array].name),
+            From::Formula(_) => None,
+        };
+        let reduced: Vec<String> = stage.dims.iter().filter(|d| d.folds()).map(|d| d.name.clone()).collect();
+        let can_miss = stage.mask.is_some()
+            || folded.from != From::Input(0)
+            || source.is_none_or(|v| !v.missing.marks.is_empty() || v.view.is_some_and(DType::is_float))
+            || stage.dims.iter().any(|d| matches!(d.role, Role::Window { .. }));
+        let gaps = if can_miss { Gaps::Possible } else { Gaps::Never };
+        let input_types: Vec<DType> = stage.arrays.iter().filter_map(|a| a.decoded_dtype()).collect();
+        let mut output = match source.and_then(Source::of) {
+            Some(of) => output_type(named, &of, gaps),
+            None => match statistic {
+                Statistic::Value => formula_type(&input_types),
+                _ => output_type(named, &Source::plain(formula_type(&input_types).stored), Gaps::Possible),
+            },
+        };
+        if let Some(dtype) = options.dtype {
+            output = encode::asked_type(dtype, output.missing, gaps).map_err(|e| JobError::Write(e.into()))?;
+        }
+        let attrs = match source {
+            Some(v) => result_attrs(named, &folded.name, &reduced, &v.attrs, &output),
+            None => {
+                let formula = stage.formulas.as_ref().and_then(|f| match folded.from {
+                    From::Formula(i) => f.outputs.get(i).map(|o| o.formula.clone()),
+                    From::Input(_) => None,
+                });
+                let first = stage.arrays.first().map(|a| &a.attrs);
+                formula_attrs(&formula.unwrap_or_default(), first)
+            }
+        };
+        let mut chunks = Vec::new();
+        let mut dims = Vec::new();
+        let mut shards = Vec::new();
+        for i in stage.output_dims() {
+            let d = &stage.dims[i];
+            let n = d.output_len().max(1);
+            let name = self.output_name(&d.name).to_owned();
+            let own = stage.inputs.iter().find_map(|view| {
+                let axis = view.axes.iter().position(|a| *a == Axis::Walk(i))?;
+                match &stage.arrays[view.array].chunks[axis] {
+                    ChunkSizes::Regular(n) => Some(*n),
+                    ChunkSizes::Listed(v) => v.iter().copied().max(),
+                }
+            });
+            let usual = match d.role {
+                Role::Keep => own.unwrap_or(n),
+                Role::Blocks { size } => (own.unwrap_or(n) / size).max(64),
+                _ => own.unwrap_or(1),
+            };
+            let chunk = options.chunks.get(&name).copied().unwrap_or(usual).clamp(1, n);
+            chunks.push(chunk);
+            shards.push(options.shards.get(&name).copied());
+            dims.push(name);
+        }
+        let shards = shards
+            .iter()
+            .any(Option::is_some)
+            .then(|| shards.iter().zip(&chunks).map(|(s, &c)| s.unwrap_or(c)).collect());
+        let spec = ArraySpec {
+            path,
+            dims,
+            shape: stage.output_shape(),
+            dtype: DataType::Number(output.stored),
+            chunks,
+            shards,
+            codec: options.codec.unwrap_or_default(),
+            fill_value: output.stored_fill(),
+            missing: output.stored_missing(),
+            attrs,
+            zarr: options.zarr,
+        };
+        Ok((spec, output))
+    }
+
+    /// Coordinates of what is left, time bounds of windows, and grid mappings.
+    fn coordinates(
+        &self,
+        cube: &OpenCube,
+        options: &OutputOptions,
+        arrays: &mut Vec<ArraySpec>,
+        whole: &mut Vec<(usize, Vec<u8>)>,
+    ) -> Result<(), JobError> {
+        let mut add = |pair: Option<(ArraySpec, Vec<u8>)>, arrays: &mut Vec<ArraySpec>| {
+            if let Some((spec, cells)) = pair {
+                whole.push((arrays.len(), cells));
+                arrays.push(spec);
+            }
+        };
+        for (dim, labels) in &self.labels {
+            let name = self.output_name(dim);
+            let source = cube.cube.coordinate(dim).filter(|_| name == dim);
+            let mut pair = labels_to_array(name, labels, source, options.zarr);
+            if let (Some((spec, _)), Some(bounds), Labels::Time(axis)) = (&mut pair, self.bounds.get(dim), labels) {
+                let bounds_name = format!("{name}_bnds");
+                spec.attrs.insert("bounds".to_owned(), bounds_name.clone().into());
+                let flat =
+                    TimeAxis { calendar: axis.calendar, nanos: bounds.iter().flat_map(|b| [b.0, b.1]).collect() };
+                let units = spec.attrs.get("units").and_then(|u| u.as_str()).map(str::to_owned);
+                let counts = units
+                    .and_then(|u| TimeUnits::parse(&u, Some(axis.calendar.name())).ok())
+                    .and_then(|u| u.encode(&flat));
+                if let Some(counts) = counts {
+                    let bounds = ArraySpec {
+                        path: bounds_name,
+                        dims: vec![name.to_owned(), "bnds".to_owned()],
+                        shape: vec![bounds.len() as u64, 2],
+                        dtype: DataType::Number(DType::Int64),
+                        chunks: vec![(bounds.len() as u64).max(1), 2],
+                        shards: None,
+                        codec: CodecChoice::default(),
+                        fill_value: None,
+                        missing: None,
+                        attrs: Attrs::new(),
+                        zarr: options.zarr,
+                    };
+                    add(Some((bounds, bytemuck::cast_slice(&counts).to_vec())), arrays);
+                }
+            }
+            add(pair, arrays);
+        }
+        for v in cube.cube.variables.values().filter(|v| v.role == VariableRole::GridMapping) {
+            let mut attrs = v.attrs.clone();
+            attrs.shift_remove("_FillValue");
+            if self.labels.keys().any(|d| attrs.get("GeoTransform").is_some() && self.moved(cube, d)) {
+                attrs.shift_remove("GeoTransform");
+            }
+            let spec = ArraySpec {
+                path: v.name.clone(),
+                dims: Vec::new(),
+                shape: Vec::new(),
+                dtype: DataType::Number(DType::Int64),
+                chunks: Vec::new(),
+                shards: None,
+                codec: CodecChoice::default(),
+                fill_value: None,
+                missing: None,
+                attrs,
+                zarr: options.zarr,
+            };
+            add(Some((spec, vec![0; 8])), arrays);
+        }
+        Ok(())
+    }
+
+    /// Whether a dimension of the output has other cells than the source's.
+    fn moved(&self, cube: &OpenCube, dim: &str) -> bool {
+        let same = self.selection.axes.get(dim).is_none();
+        let n = cube.cube.dims.get(dim).copied().unwrap_or(0);
+        !same || self.labels.get(dim).is_some_and(|l| l.len() != n)
+    }
+}

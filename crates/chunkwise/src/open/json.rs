@@ -1,0 +1,118 @@
+//! Metadata documents: fetched within a limit, parsed as JSON with Python's `NaN` and `Infinity`.
+
+use crate::error::OpenError;
+use crate::store::{Access, ByteRange, Store};
+use serde_json::{Map, Value};
+
+/// Most bytes of a document that may hold consolidated metadata.
+pub(super) const CONSOLIDATED_MIB: u64 = 256;
+/// Most bytes of any other document.
+pub(super) const DOCUMENT_MIB: u64 = 16;
+
+/// A JSON object by key; `None` where there is no such object.
+pub(super) fn fetch(store: &dyn Store, key: &str, limit_mib: u64) -> Result<Option<Map<String, Value>>, OpenError> {
+    let limit = limit_mib << 20;
+    // A suffix bounds what is read where it costs nothing; some object stores cannot give one.
+    let range = match store.access() {
+        Access::Inline => ByteRange::Suffix(limit + 1),
+        Access::Polled => ByteRange::Whole,
+    };
+    let Some(bytes) = store.get(key, range)? else {
+        return Ok(None);
+    };
+    let (location, key) = (store.location(), key.to_owned());
+    if bytes.len() as u64 > limit {
+        return Err(OpenError::TooLarge { location, key, limit_mib });
+    }
+    match parse(&bytes) {
+        Ok(Value::Object(map)) => Ok(Some(map)),
+        Ok(other) => {
+            let reason = format!("expected a JSON object, found {}", kind(&other));
+            Err(OpenError::BadMetadata { location, key, reason })
+        }
+        Err(reason) => Err(OpenError::BadMetadata { location, key, reason }),
+    }
+}
+
+/// JSON; where that fails, JSON as Python writes it, with `NaN` and `Infinity` outside of text (they become text).
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(bytes).or_else(|error| match quoted(bytes) {
+        Some(mended) => serde_json::from_slice(&mended).map_err(|e| e.to_string()),
+        None => Err(error.to_string()),
+    })
+}
+
+/// The document with the numbers that JSON lacks in quotes; `None` where it has none.
+fn quoted(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut mended = Vec::with_capacity(bytes.len() + 64);
+    let (mut at, mut in_text, mut found) = (0, false, false);
+    while at < bytes.len() {
+        if !in_text {
+            let rest = &bytes[at..];
+            let words: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+            if let Some(word) = words.into_iter().find(|word| rest.starts_with(word)) {
+                mended.push(b'"');
+                mended.extend_from_slice(word);
+                mended.push(b'"');
+                at += word.len();
+                found = true;
+                continue;
+            }
+        }
+        match bytes[at] {
+            b'"' => in_text = !in_text,
+            b'\\' if in_text => {
+                mended.push(b'\\');
+                at += 1;
+            }
+            _ => {}
+        }
+        if let Some(&byte) = bytes.get(at) {
+            mended.push(byte);
+        }
+        at += 1;
+    }
+    found.then_some(mended)
+}
+
+/// What a JSON value is, for messages.
+pub(super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A JSON value for messages, shortened.
+pub(super) fn short(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) if list.len() > 20 => format!("a list of {}", list.len()),
+        Value::Object(_) => "an object".to_owned(),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// A list of lengths.
+pub(super) fn lengths(value: Option<&Value>, what: &str) -> Result<Vec<u64>, String> {
+    let Some(value) = value else {
+        return Err(format!("its metadata have no `{what}`"));
+    };
+    let wrong = || format!("its `{what}` is `{}`, expected a list of lengths", short(value));
+    let list = value.as_array().ok_or_else(wrong)?;
+    if list.len() > MAX_RANK {
+        return Err(format!("it has {} dimensions, more than {MAX_RANK}", list.len()));
+    }
+    list.iter().map(|n| n.as_u64().ok_or_else(wrong)).collect()
+}
+
+/// Most dimensions of an array; numpy has 64.
+pub(super) const MAX_RANK: usize = 64;

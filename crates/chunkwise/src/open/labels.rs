@@ -1,0 +1,286 @@
+//! Labels of dimensions, and other arrays that are small enough to be read whole.
+
+use super::OpenCube;
+use crate::chunk::{ChunkError, ChunkReader, Scratch};
+use crate::error::OpenError;
+use bytemuck::pod_read_unaligned;
+use chunkwise_core::cf::time::{TimeAxis, TimeError, TimeUnits, is_time_units};
+use chunkwise_core::cube::{ChunkSizes, DataType, Labels, TextKind, Variable};
+use chunkwise_core::dtype::{DType, Element, ForElement};
+
+/// Most bytes of an array, or of one of its chunks, that is read whole.
+const LIMIT_MIB: u64 = 64;
+
+/// All cells of a small array, in C order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Stored numbers, `_Unsigned` applied, packing not.
+    Stored {
+        /// Their type.
+        dtype: DType,
+        /// Their bytes, in the order of this machine.
+        bytes: Vec<u8>,
+    },
+    /// Text.
+    Text(Vec<String>),
+}
+
+impl Values {
+    /// Decoded numbers: packing applied, `NaN` where missing. `None` for text.
+    pub fn decoded(&self, variable: &Variable) -> Option<Vec<f64>> {
+        match self {
+            Values::Stored { dtype, bytes } => Some(dtype.dispatch(Decode { bytes, variable })),
+            Values::Text(_) => None,
+        }
+    }
+
+    /// Stored integers, exact; `None` for floats, text, and what does not fit in 64 signed bits.
+    pub fn integers(&self) -> Option<Vec<i64>> {
+        match self {
+            Values::Stored { dtype, bytes } if !dtype.is_float() => dtype.dispatch(Exact { bytes }),
+            _ => None,
+        }
+    }
+}
+
+struct Decode<'a> {
+    bytes: &'a [u8],
+    variable: &'a Variable,
+}
+
+impl ForElement for Decode<'_> {
+    type Output = Vec<f64>;
+    fn run<T: Element>(self) -> Vec<f64> {
+        let marks: Vec<T> = self.variable.missing.marks.iter().filter_map(|mark| mark.to_element()).collect();
+        let packing = self.variable.packing;
+        let value = |cell: &[u8]| {
+            let stored: T = pod_read_unaligned(cell);
+            if stored.is_nan() || marks.contains(&stored) {
+                f64::NAN
+            } else if packing.is_none() {
+                stored.to_f64()
+            } else {
+                stored.to_f64() * packing.scale + packing.offset
+            }
+        };
+        self.bytes.chunks_exact(size_of::<T>()).map(value).collect()
+    }
+}
+
+struct Exact<'a> {
+    bytes: &'a [u8],
+}
+
+impl ForElement for Exact<'_> {
+    type Output = Option<Vec<i64>>;
+    fn run<T: Element>(self) -> Option<Vec<i64>> {
+        let cells = self.bytes.chunks_exact(size_of::<T>());
+        cells.map(|cell| i64::try_from(pod_read_unaligned::<T>(cell).to_i128()).ok()).collect()
+    }
+}
+
+impl OpenCube {
+    /// Labels of a dimension: of the coordinate of its name, or 0 … n − 1 where there is none.
+    ///
+    /// Integers stay exact; packed and floating-point numbers are decoded; counts `since` a date, and `datetime64`,
+    /// become times.
+    ///
+    /// # Errors
+    /// No such dimension; the coordinate cannot be read, is larger than 64 MiB, or its times cannot be understood.
+    pub fn labels(&self, dim: &str) -> Result<Labels, OpenError> {
+        let Some(&length) = self.cube.dims.get(dim) else {
+            return Err(OpenError::NoDim {
+                location: self.cube.location.clone(),
+                asked: dim.to_owned(),
+                has: self.cube.dims.keys().cloned().collect(),
+            });
+        };
+        match self.cube.coordinate(dim) {
+            Some(coordinate) => self.labels_of(coordinate),
+            None => Ok(Labels::Index(length)),
+        }
+    }
+
+    /// The values of a coordinate as labels, in C order; see [`OpenCube::labels`].
+    ///
+    /// # Errors
+    /// As [`OpenCube::labels`].
+    pub fn labels_of(&self, variable: &Variable) -> Result<Labels, OpenError> {
+        let values = self.read_all(variable)?;
+        let failed = |source: TimeError| OpenError::Time { variable: variable.name.clone(), source: Box::new(source) };
+        if let Some(times) = decode_times(variable, &values) {
+            return times.map(Labels::Time).map_err(failed);
+        }
+        if let Values::Text(text) = values {
+            return Ok(Labels::Text(text));
+        }
+        let numbers = values.decoded(variable).unwrap_or_default();
+        let whole = variable.packing.is_none() && !numbers.iter().any(|n| n.is_nan());
+        Ok(match values.integers().filter(|_| whole) {
+            Some(integers) => Labels::Integer(integers),
+            None => Labels::Number(numbers),
+        })
+    }
+
+    /// All cells of an array of at most 64 MiB decoded; absent chunks hold the fill value.
+    ///
+    /// # Errors
+    /// The variable has a `problem`, is too large, or a chunk cannot be read.
+    pub fn read_all(&self, variable: &Variable) -> Result<Values, OpenError> {
+        if let Some(problem) = &variable.problem {
+            return Err(OpenError::Unusable { variable: variable.name.clone(), problem: problem.clone() });
+        }
+        let limit = u128::from(LIMIT_MIB << 20);
+        let size = cell_size(&variable.dtype);
+        let chunk = variable.chunks.iter().map(largest).fold(1u128, |n, c| n.saturating_mul(c));
+        // A short array may lie in a longer chunk, which must be decoded whole.
+        if variable.cells().max(chunk).saturating_mul(size as u128) > limit {
+            return Err(OpenError::TooManyCells {
+                variable: variable.name.clone(),
+                cells: variable.cells(),
+                limit_mib: LIMIT_MIB,
+            });
+        }
+        read_chunks(self, variable)
+    }
+}
+
+/// Bytes of a cell; of text of any length, a guess at what it takes in memory.
+fn cell_size(dtype: &DataType) -> usize {
+    match dtype {
+        DataType::Text(TextKind::Utf32(n)) => n.saturating_mul(4).max(24),
+        DataType::Text(TextKind::Bytes(n)) => (*n).max(24),
+        DataType::Text(TextKind::Variable) => 32,
+        other => other.number().map_or(1, DType::size),
+    }
+}
+
+fn largest(sizes: &ChunkSizes) -> u128 {
+    match sizes {
+        ChunkSizes::Regular(length) => u128::from(*length),
+        ChunkSizes::Listed(lengths) => lengths.iter().copied().max().unwrap_or(1).into(),
+    }
+}
+
+/// The times of a variable that counts them; `None` where it does not.
+fn decode_times(variable: &Variable, values: &Values) -> Option<Result<TimeAxis, TimeError>> {
+    if let DataType::DateTime(unit) = &variable.dtype {
+        return Some(TimeAxis::from_datetime64(&unit.unit, unit.step, &values.integers()?));
+    }
+    let units = variable.units().filter(|units| is_time_units(units))?;
+    let calendar = variable.attrs.get("calendar").and_then(|value| value.as_str());
+    let units = match TimeUnits::parse(units, calendar) {
+        Ok(units) => units,
+        Err(error) => return Some(Err(error)),
+    };
+    Some(match values.integers().filter(|_| variable.packing.is_none()) {
+        Some(counts) => {
+            let marks: Vec<i64> = variable.missing.marks.iter().filter_map(|mark| mark.to_element()).collect();
+            let counts: Vec<Option<i64>> =
+                counts.into_iter().map(|count| (!marks.contains(&count)).then_some(count)).collect();
+            units.decode_i64(&counts)
+        }
+        None => units.decode_f64(&values.decoded(variable)?),
+    })
+}
+
+/// First cell and length of a chunk along an axis; `None` past the end.
+fn span(sizes: &ChunkSizes, at: u64, length: u64) -> Option<(u64, u64)> {
+    let (start, size) = match sizes {
+        ChunkSizes::Regular(size) => (at.checked_mul(*size)?, *size),
+        ChunkSizes::Listed(sizes) => {
+            let at = usize::try_from(at).ok()?;
+            (sizes.get(..at)?.iter().sum(), *sizes.get(at)?)
+        }
+    };
+    (start < length).then_some((start, size))
+}
+
+/// One chunk within an array.
+struct Piece {
+    /// Index of the chunk.
+    index: Vec<u64>,
+    /// First cell of each axis, and length of the chunk as stored.
+    span: Vec<(u64, u64)>,
+}
+
+/// The chunks of an array in C order of their index, one at a time.
+fn pieces(variable: &Variable) -> impl Iterator<Item = Piece> {
+    let (chunks, shape) = (&variable.chunks, &variable.shape);
+    let place = move |axis: usize, at: u64| span(&chunks[axis], at, shape[axis]);
+    let index = vec![0; shape.len()];
+    let first = (0..shape.len()).map(|axis| place(axis, 0)).collect::<Option<Vec<_>>>();
+    std::iter::successors(first.map(|span| Piece { index, span }), move |piece| {
+        let (mut index, mut span) = (piece.index.clone(), piece.span.clone());
+        for axis in (0..index.len()).rev() {
+            index[axis] += 1;
+            if let Some(next) = place(axis, index[axis]) {
+                span[axis] = next;
+                return Some(Piece { index, span });
+            }
+            index[axis] = 0;
+            span[axis] = place(axis, 0)?;
+        }
+        None
+    })
+}
+
+/// The runs along the last axis that a chunk shares with the array: cell in the chunk, cell in the array, length.
+///
+/// The array and the chunk lie within the limit of what is read whole, so all fit.
+fn runs<'a>(piece: &'a Piece, shape: &'a [u64]) -> impl Iterator<Item = (usize, usize, usize)> + 'a {
+    let count = |axis: usize| {
+        let (start, size) = piece.span[axis];
+        size.min(shape[axis] - start)
+    };
+    let outer = shape.len().saturating_sub(1);
+    let total: u64 = (0..outer).map(count).product();
+    let length = if shape.is_empty() { 1 } else { count(outer) };
+    (0..total).map(move |run| {
+        let (mut rest, mut from, mut to) = (run, 0, 0);
+        let (mut chunk_stride, mut array_stride) = (1, 1);
+        for axis in (0..shape.len()).rev() {
+            let (start, size) = piece.span[axis];
+            let at = match axis == outer {
+                true => 0,
+                false => {
+                    let at = rest % count(axis);
+                    rest /= count(axis);
+                    at
+                }
+            };
+            from += at * chunk_stride;
+            to += (start + at) * array_stride;
+            chunk_stride *= size;
+            array_stride *= shape[axis];
+        }
+        (from as usize, to as usize, length as usize)
+    })
+}
+
+fn read_chunks(cube: &OpenCube, variable: &Variable) -> Result<Values, OpenError> {
+    let reader = ChunkReader::new(variable, cube.store.clone())
+        .map_err(|source| OpenError::Chunks { variable: variable.name.clone(), source: Box::new(source) })?;
+    let cells = usize::try_from(variable.cells()).unwrap_or(usize::MAX);
+    let failed = |source: ChunkError| OpenError::Chunk { variable: variable.name.clone(), source: Box::new(source) };
+    let Some(dtype) = variable.view else {
+        let mut texts = vec![String::new(); cells];
+        for piece in pieces(variable) {
+            let mut chunk = reader.read_text(&piece.index).map_err(failed)?;
+            for (from, to, n) in runs(&piece, &variable.shape) {
+                texts[to..to + n].swap_with_slice(&mut chunk[from..from + n]);
+            }
+        }
+        return Ok(Values::Text(texts));
+    };
+    let size = dtype.size();
+    let mut bytes = vec![0; cells * size];
+    let (mut scratch, mut chunk) = (Scratch::new(), Vec::new());
+    for piece in pieces(variable) {
+        reader.read(&piece.index, &mut scratch, &mut chunk).map_err(failed)?;
+        for (from, to, n) in runs(&piece, &variable.shape) {
+            bytes[to * size..(to + n) * size].copy_from_slice(&chunk[from * size..(from + n) * size]);
+        }
+    }
+    Ok(Values::Stored { dtype, bytes })
+}

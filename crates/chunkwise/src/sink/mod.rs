@@ -1,0 +1,5 @@
+//! Where finished columns go.
+
+pub mod anomaly;
+pub mod memory;
+pub mod zarr;

@@ -1,0 +1,258 @@
+//! Where bytes lie: one trait, and the stores that a build has.
+//!
+//! A store gives encoded bytes for (key, range). Keys are paths below the root of the store, with `/` between
+//! segments and none at the ends; `""` is the root itself. Local and memory stores answer on the calling thread.
+
+mod counted;
+mod local;
+mod location;
+mod memory;
+
+pub use counted::Counted;
+pub use local::LocalStore;
+pub use location::{Located, locate};
+pub use memory::MemoryStore;
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Part of a stored object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteRange {
+    /// All of it.
+    Whole,
+    /// `len` bytes from `start`; an error where the object ends before.
+    Bounded {
+        /// First byte.
+        start: u64,
+        /// How many.
+        len: u64,
+    },
+    /// The last bytes; all of a shorter object.
+    Suffix(u64),
+}
+
+/// How a store wants to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// [`Store::get`] on the thread that decodes: the answer comes at once.
+    Inline,
+    /// [`Store::get_async`], many at a time: each answer waits for a network.
+    Polled,
+}
+
+/// What a folder of a store holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entry {
+    /// An object, by its last segment.
+    Object(String),
+    /// A folder, by its last segment.
+    Folder(String),
+}
+
+/// A future on the heap, as [`Store::get_async`] gives it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Encoded bytes by key.
+///
+/// An object that is absent is `Ok(None)`; one that cannot be read is an error. The two are never confused.
+pub trait Store: Send + Sync + Debug {
+    /// The location as people write it, for messages.
+    fn location(&self) -> String;
+
+    /// How the store wants to be asked.
+    fn access(&self) -> Access;
+
+    /// Bytes of an object; `None` where there is no such object.
+    ///
+    /// # Errors
+    /// The object exists and cannot be read, the key is no key, or a bounded range reaches past the end.
+    fn get(&self, key: &str, range: ByteRange) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Reads a whole object into a buffer that is used again; `false` (and an empty buffer) where there is none.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    fn get_into(&self, key: &str, buffer: &mut Vec<u8>) -> Result<bool, StoreError> {
+        buffer.clear();
+        let Some(bytes) = self.get(key, ByteRange::Whole)? else { return Ok(false) };
+        *buffer = bytes;
+        Ok(true)
+    }
+
+    /// As [`Store::get`], for stores that are polled.
+    fn get_async<'a>(&'a self, key: &'a str, range: ByteRange) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        Box::pin(async move { self.get(key, range) })
+    }
+
+    /// What lies directly below a folder, in order of name; nothing where there is no such folder.
+    ///
+    /// # Errors
+    /// The folder exists and cannot be listed.
+    fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError>;
+
+    /// Stores an object whole: readers see the old bytes or the new ones.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Removes an object; nothing happens where there is none.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn delete(&self, key: &str) -> Result<(), StoreError>;
+
+    /// Removes all objects below a folder, and the folder; of the root, all that it holds.
+    ///
+    /// # Errors
+    /// Something cannot be removed.
+    fn delete_prefix(&self, prefix: &str) -> Result<(), StoreError>;
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn location(&self) -> String {
+        (**self).location()
+    }
+    fn access(&self) -> Access {
+        (**self).access()
+    }
+    fn get(&self, key: &str, range: ByteRange) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).get(key, range)
+    }
+    fn get_into(&self, key: &str, buffer: &mut Vec<u8>) -> Result<bool, StoreError> {
+        (**self).get_into(key, buffer)
+    }
+    fn get_async<'a>(&'a self, key: &'a str, range: ByteRange) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        (**self).get_async(key, range)
+    }
+    fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        (**self).list_dir(prefix)
+    }
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        (**self).put(key, bytes)
+    }
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        (**self).delete(key)
+    }
+    fn delete_prefix(&self, prefix: &str) -> Result<(), StoreError> {
+        (**self).delete_prefix(prefix)
+    }
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing at this location.
+    #[error("there is nothing at `{location}`")]
+    NotFound {
+        /// Location as asked for.
+        location: String,
+    },
+    /// A kind of location that this build has no store for.
+    #[error("`{location}`: {kind} is not built in; what works is a folder or `memory:NAME`")]
+    NotBuiltIn {
+        /// Location as asked for.
+        location: String,
+        /// What it would need: `s3://`, a zip file.
+        kind: String,
+    },
+    /// The object exists, but may not be touched.
+    #[error("no permission for `{key}` in `{location}`")]
+    Permission {
+        /// Location of the store.
+        location: String,
+        /// Key of the object, `.` for the root.
+        key: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A key that could lead out of the store or name no object.
+    #[error("`{key}` is no key in `{location}`: {reason}")]
+    BadKey {
+        /// Location of the store.
+        location: String,
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A folder where an object was asked for.
+    #[error("`{key}` in `{location}` is a folder, not an object")]
+    Folder {
+        /// Location of the store.
+        location: String,
+        /// The key.
+        key: String,
+    },
+    /// An object that is shorter than what was asked of it.
+    #[error("`{key}` in `{location}` holds {size} bytes, asked for {len} from {start}")]
+    Short {
+        /// Location of the store.
+        location: String,
+        /// The key.
+        key: String,
+        /// First byte asked for.
+        start: u64,
+        /// Bytes asked for.
+        len: u64,
+        /// Bytes that there are.
+        size: u64,
+    },
+    /// Any other failure of the system.
+    #[error("cannot {action} `{key}` in `{location}`")]
+    Io {
+        /// `read`, `write`, `list`, `remove`.
+        action: &'static str,
+        /// Location of the store.
+        location: String,
+        /// The key, `.` for the root.
+        key: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Checks that a key stays in its store: no empty, `.` or `..` segment, no NUL, not absolute.
+pub(crate) fn check_key(location: &dyn Fn() -> String, key: &str) -> Result<(), StoreError> {
+    let reason = if key.is_empty() {
+        "it is empty"
+    } else if key.contains('\0') {
+        "it holds a NUL"
+    } else if key.split('/').any(|segment| segment.is_empty()) {
+        "a segment is empty"
+    } else if key.split('/').any(|segment| segment == "." || segment == "..") {
+        "`.` and `..` lead elsewhere"
+    } else if cfg!(windows) && key.contains(['\\', ':']) {
+        "`\\` and `:` lead elsewhere"
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::BadKey { location: location(), key: key.to_owned(), reason })
+}
+
+/// Joins a folder and a name; the root folder is empty.
+pub fn join(prefix: &str, name: &str) -> String {
+    match (prefix.is_empty(), name.is_empty()) {
+        (true, _) => name.to_owned(),
+        (_, true) => prefix.to_owned(),
+        _ => format!("{prefix}/{name}"),
+    }
+}
+
+/// The part of an object of `size` bytes that a range names: start and length.
+pub(crate) fn resolve(range: ByteRange, size: u64) -> Result<(u64, u64), (u64, u64)> {
+    match range {
+        ByteRange::Whole => Ok((0, size)),
+        ByteRange::Suffix(len) => Ok((size.saturating_sub(len), len.min(size))),
+        ByteRange::Bounded { start, len } => match start.checked_add(len) {
+            Some(end) if end <= size => Ok((start, len)),
+            _ => Err((start, len)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

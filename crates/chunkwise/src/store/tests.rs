@@ -1,0 +1,197 @@
+use super::*;
+use std::fs;
+
+fn stores() -> (tempfile::TempDir, Vec<Box<dyn Store>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalStore::open(folder.path()).unwrap();
+    (folder, vec![Box::new(local), Box::new(MemoryStore::new())])
+}
+
+#[test]
+fn what_is_put_is_got_whole_and_in_parts() {
+    let (_folder, stores) = stores();
+    for store in stores {
+        store.put("a/b [1]/c.0.0", b"0123456789").unwrap();
+        let get = |range| store.get("a/b [1]/c.0.0", range).unwrap().unwrap();
+        assert_eq!(get(ByteRange::Whole), b"0123456789");
+        assert_eq!(get(ByteRange::Bounded { start: 2, len: 3 }), b"234");
+        assert_eq!(get(ByteRange::Bounded { start: 10, len: 0 }), b"");
+        assert_eq!(get(ByteRange::Suffix(4)), b"6789");
+        assert_eq!(get(ByteRange::Suffix(99)), b"0123456789");
+        let mut buffer = b"left over from before".to_vec();
+        assert!(store.get_into("a/b [1]/c.0.0", &mut buffer).unwrap());
+        assert_eq!(buffer, b"0123456789");
+        store.put("a/b [1]/c.0.0", b"x").unwrap();
+        assert_eq!(get(ByteRange::Whole), b"x");
+    }
+}
+
+#[test]
+fn a_range_past_the_end_is_an_error_that_says_the_sizes() {
+    let (_folder, stores) = stores();
+    for store in stores {
+        store.put("k", b"0123").unwrap();
+        for (start, len) in [(2, 3), (5, 0), (u64::MAX, 2), (0, u64::MAX)] {
+            let error = store.get("k", ByteRange::Bounded { start, len }).unwrap_err().to_string();
+            assert!(error.contains("`k`") && error.contains("holds 4 bytes"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_absent_object_is_none_and_a_folder_is_an_error() {
+    let (_folder, stores) = stores();
+    for store in stores {
+        store.put("a/b/c", b"x").unwrap();
+        assert!(store.get("a/x", ByteRange::Whole).unwrap().is_none());
+        assert!(store.get("a/x", ByteRange::Suffix(3)).unwrap().is_none());
+        let mut buffer = b"old".to_vec();
+        assert!(!store.get_into("a/x", &mut buffer).unwrap());
+        assert!(buffer.is_empty());
+        for range in [ByteRange::Whole, ByteRange::Suffix(3)] {
+            let error = store.get("a/b", range).unwrap_err();
+            assert!(matches!(error, StoreError::Folder { .. }), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn keys_cannot_lead_out_of_the_store() {
+    let (_folder, stores) = stores();
+    for store in stores {
+        for key in ["", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "./a", "a\0b"] {
+            let error = store.get(key, ByteRange::Whole).unwrap_err();
+            assert!(matches!(error, StoreError::BadKey { .. }), "{key}: {error:?}");
+            assert!(store.put(key, b"").is_err());
+            assert!(store.delete(key).is_err());
+        }
+        assert!(store.delete_prefix("..").is_err() || store.location().starts_with("memory"));
+    }
+}
+
+#[test]
+fn a_listing_has_the_names_directly_below_in_order() {
+    let (_folder, stores) = stores();
+    for store in stores {
+        for key in ["b/0", "a", "b/c/1", "c.x", "b.y"] {
+            store.put(key, b"").unwrap();
+        }
+        let names = [
+            Entry::Object("a".into()),
+            Entry::Folder("b".into()),
+            Entry::Object("b.y".into()),
+            Entry::Object("c.x".into()),
+        ];
+        assert_eq!(store.list_dir("").unwrap(), names);
+        let below = [Entry::Object("0".into()), Entry::Folder("c".into())];
+        assert_eq!(store.list_dir("b").unwrap(), below);
+        assert!(store.list_dir("nowhere").unwrap().is_empty());
+    }
+}
+
+#[test]
+fn deleting_removes_what_was_named_and_no_more() {
+    let (_folder, stores) = stores();
+    for store in stores {
+        for key in ["b/0", "b/c/1", "bb"] {
+            store.put(key, b"x").unwrap();
+        }
+        store.delete("b/0").unwrap();
+        store.delete("b/0").unwrap();
+        assert!(store.get("b/0", ByteRange::Whole).unwrap().is_none());
+        store.delete_prefix("b").unwrap();
+        store.delete_prefix("b").unwrap();
+        assert_eq!(store.list_dir("").unwrap(), [Entry::Object("bb".into())]);
+        store.delete_prefix("").unwrap();
+        assert!(store.list_dir("").unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_file_is_written_aside_and_leaves_nothing_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::create(folder.path().join("new/cube.zarr")).unwrap();
+    store.put("c/0/0", &[7; 1000]).unwrap();
+    let names: Vec<_> = fs::read_dir(store.root().join("c/0")).unwrap().collect();
+    assert_eq!(names.len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn symbolic_links_are_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = LocalStore::create(folder.path().join("real")).unwrap();
+    real.put("c/0", b"x").unwrap();
+    std::os::unix::fs::symlink(folder.path().join("real"), folder.path().join("link")).unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    assert_eq!(store.get("link/c/0", ByteRange::Whole).unwrap().unwrap(), b"x");
+    let both = [Entry::Folder("link".into()), Entry::Folder("real".into())];
+    assert_eq!(store.list_dir("").unwrap(), both);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_may_not_be_read_is_not_absent() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    store.put("secret", b"x").unwrap();
+    let path = folder.path().join("secret");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::File::open(&path).is_ok() {
+        println!("skipped: this user may read everything");
+        return;
+    }
+    let error = store.get("secret", ByteRange::Whole).unwrap_err();
+    assert!(matches!(error, StoreError::Permission { .. }), "{error:?}");
+}
+
+#[test]
+fn a_location_that_is_not_there_names_itself() {
+    let error = locate("/nowhere/cube.zarr:group").unwrap_err().to_string();
+    assert_eq!(error, "there is nothing at `/nowhere/cube.zarr:group`");
+    let error = locate("memory:never-made").unwrap_err().to_string();
+    assert_eq!(error, "there is nothing at `memory:never-made`");
+    for cloud in ["s3://bucket/cube.zarr", "gs://b/c", "az://b/c", "https://h/c.zarr"] {
+        let error = locate(cloud).unwrap_err().to_string();
+        assert!(error.contains(cloud) && error.contains("not built in"), "{error}");
+    }
+}
+
+#[test]
+fn what_exists_literally_wins_over_a_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::create_dir(at("a")).unwrap();
+    fs::create_dir(at("a:b")).unwrap();
+    let path = |name: &str| {
+        let found = locate(&at(name)).unwrap();
+        (found.store.location(), found.path)
+    };
+    assert_eq!(path("a:b"), (at("a:b"), String::new()));
+    assert_eq!(path("a:c/d"), (at("a"), "c/d".to_owned()));
+    assert_eq!(path("a:b:c"), (at("a:b"), "c".to_owned()));
+    assert_eq!(path("a:c:d"), (at("a"), "c:d".to_owned()));
+}
+
+#[test]
+fn a_memory_store_is_found_by_name_until_it_is_forgotten() {
+    MemoryStore::create("found-by-name").put("k", b"x").unwrap();
+    let found = locate("memory:found-by-name:sub/group").unwrap();
+    assert_eq!(found.path, "sub/group");
+    assert_eq!(found.store.location(), "memory:found-by-name");
+    assert_eq!(found.store.get("k", ByteRange::Whole).unwrap().unwrap(), b"x");
+    MemoryStore::forget("found-by-name");
+    assert!(locate("memory:found-by-name").is_err());
+}
+
+#[test]
+fn requests_and_bytes_are_counted() {
+    let store = Counted::new(MemoryStore::new());
+    store.put("k", b"0123456789").unwrap();
+    store.get("k", ByteRange::Suffix(4)).unwrap();
+    store.get_into("k", &mut Vec::new()).unwrap();
+    store.get("absent", ByteRange::Whole).unwrap();
+    store.list_dir("").unwrap();
+    assert_eq!((store.gets(), store.absent(), store.lists(), store.bytes()), (3, 1, 1, 14));
+}

@@ -1,0 +1,150 @@
+//! Where a new cube begins: what lies there, and what is done about it.
+
+use super::{CubeWriter, Existing, Folder, Output};
+use crate::store::{LocalStore, Store, join};
+use crate::write::array::ArrayWriter;
+use crate::write::error::WriteError;
+use crate::write::group;
+use crate::write::journal::{Found, Journal, JournalHead, unfinished};
+use crate::write::place::{self, FolderLock, Present};
+use std::path::Path;
+use std::sync::Arc;
+
+impl CubeWriter {
+    pub(super) fn in_folder(output: Output, arrays: Vec<ArrayWriter>, root: &Path) -> Result<CubeWriter, WriteError> {
+        let asked = if output.group.is_empty() { root.to_owned() } else { root.join(&output.group) };
+        let location = place::shown(&asked);
+        let target = place::real(&asked);
+        for input in &output.inputs {
+            if place::same_place(&target, input) {
+                return Err(WriteError::IsInput { location, input: place::shown(input) });
+            }
+        }
+        place::put_back(&target)?;
+        let present = place::present_folder(&target)?;
+        let busy = || WriteError::Busy { location: location.clone() };
+        let unfinished_here = || {
+            let lock = FolderLock::try_take(&target);
+            if lock.is_some() { WriteError::Unfinished { location: location.clone() } } else { busy() }
+        };
+        let made_root = !root.exists();
+        if !output.group.is_empty() && !made_root {
+            let store = LocalStore::open(root)?;
+            group::check_ancestors(&store, &output.group, output.zarr)?;
+        }
+        let (work, journal) = match (present, output.existing) {
+            (Present::Other, _) => return Err(WriteError::NotACube { location }),
+            (Present::Cube, Existing::Refuse) => return Err(WriteError::Exists { location }),
+            (Present::Unfinished, Existing::Refuse | Existing::Extend) => {
+                return Err(unfinished_here());
+            }
+            (Present::Cube, Existing::Extend) => {
+                let writer = CubeWriter::new(
+                    output,
+                    Arc::new(LocalStore::open(&target)?),
+                    String::new(),
+                    Some(Folder { work: target.clone(), target, made: false, made_root: false, _lock: None }),
+                    arrays,
+                );
+                return writer.check_extension();
+            }
+            (Present::Nothing, _) => (target.clone(), Journal::new(output.job.clone())),
+            (Present::Cube | Present::Unfinished, Existing::Overwrite) => {
+                if FolderLock::try_take(&target).is_none() || !place::clean_beside(&target)? {
+                    return Err(busy());
+                }
+                (place::new_beside(&target), Journal::new(output.job.clone()))
+            }
+            (Present::Unfinished, Existing::Resume) => {
+                let journal = resumed(&LocalStore::open(&target)?, "", &output.job, &location)?;
+                (target.clone(), journal)
+            }
+            (Present::Cube, Existing::Resume) => {
+                match place::left_beside(&target).into_iter().find_map(|work| {
+                    let store = LocalStore::open(&work).ok()?;
+                    Some((resumed(&store, "", &output.job, &location).ok()?, work))
+                }) {
+                    Some((journal, work)) => (work, journal),
+                    None => return Err(WriteError::Exists { location }),
+                }
+            }
+        };
+        let made = !work.exists();
+        let store = LocalStore::create(&work)?;
+        let lock = FolderLock::try_take(&work).ok_or_else(busy)?;
+        // Another run may have begun here before the lock was taken.
+        if present == Present::Nothing && place::present_folder(&work)? != Present::Nothing {
+            return Err(WriteError::Unfinished { location });
+        }
+        let folder = Folder { target, work, made, made_root, _lock: Some(lock) };
+        let mut writer = CubeWriter::new(output, Arc::new(store), String::new(), Some(folder), arrays);
+        writer.keep(journal)?;
+        Ok(writer)
+    }
+
+    pub(super) fn in_store(
+        output: Output,
+        arrays: Vec<ArrayWriter>,
+        store: Arc<dyn Store>,
+    ) -> Result<CubeWriter, WriteError> {
+        let group = output.group.clone();
+        let location = match group.as_str() {
+            "" => store.location(),
+            group => format!("{}:{group}", store.location()),
+        };
+        group::check_ancestors(&store, &group, output.zarr)?;
+        let journal = match (place::present(&store, &group)?, output.existing) {
+            (Present::Other, _) => return Err(WriteError::NotACube { location }),
+            (Present::Cube, Existing::Refuse | Existing::Resume) => {
+                return Err(WriteError::Exists { location });
+            }
+            (Present::Unfinished, Existing::Refuse | Existing::Extend) => {
+                return Err(WriteError::Unfinished { location });
+            }
+            (Present::Cube, Existing::Extend) => {
+                return CubeWriter::new(output, store, group, None, arrays).check_extension();
+            }
+            (Present::Cube | Present::Unfinished, Existing::Overwrite) => {
+                // Metadata first: what is left of the old cube must not look like one.
+                for name in ["zarr.json", ".zmetadata", ".zgroup", ".zarray"] {
+                    store.delete(&join(&group, name))?;
+                }
+                store.delete_prefix(&group)?;
+                Journal::new(output.job.clone())
+            }
+            (Present::Unfinished, Existing::Resume) => resumed(&store, &group, &output.job, &location)?,
+            (Present::Nothing, _) => Journal::new(output.job.clone()),
+        };
+        let mut writer = CubeWriter::new(output, store, group, None, arrays);
+        writer.keep(journal)?;
+        Ok(writer)
+    }
+
+    /// Checks that the group can take the new arrays, and removes chunks that an interrupted run left there.
+    fn check_extension(self) -> Result<CubeWriter, WriteError> {
+        let location = self.location();
+        group::check_version(&self.store, &self.prefix, self.output.zarr, &location)?;
+        for array in &self.arrays {
+            let path = join(&self.prefix, &array.spec().path);
+            match place::present(&self.store, &path)? {
+                Present::Nothing => {}
+                Present::Other => self.store.delete_prefix(&path)?,
+                Present::Cube | Present::Unfinished => {
+                    return Err(WriteError::NodeExists { location, node: array.spec().path.clone() });
+                }
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn resumed(store: &dyn Store, group: &str, head: &JournalHead, location: &str) -> Result<Journal, WriteError> {
+    let other = |changed: String| WriteError::OtherJob { location: location.to_owned(), changed };
+    match unfinished(store, group)? {
+        Found::Unfinished(journal) => match head.changed(&journal.head) {
+            None => Ok(journal),
+            Some(changed) => Err(other(changed)),
+        },
+        Found::Unreadable | Found::None => Err(other("its journal cannot be read, and perhaps all".to_owned())),
+    }
+}

@@ -1,0 +1,24 @@
+//! Writing: new cubes, and cells of cubes that exist.
+
+mod array;
+mod block;
+mod codec;
+mod cube;
+mod error;
+mod group;
+mod journal;
+mod labels;
+mod lock;
+mod place;
+mod region;
+mod shard;
+
+pub use array::{ArraySpec, ArrayWriter, ZarrVersion};
+pub use codec::{BadCodec, BloscName, CodecChoice, Compression, Shuffle};
+pub use cube::{CubeWriter, Existing, Output, Written};
+pub use error::WriteError;
+pub(crate) use group::{exists_at as exists, shape_of};
+pub use journal::{Found, InputIdentity, JOURNAL, Journal, JournalHead, unfinished};
+pub use labels::labels_to_array;
+pub use place::{Place, same_place};
+pub use region::{Partial, RegionError, RegionOptions, RegionWritten, write_region};

@@ -1,0 +1,249 @@
+//! Where a cube is written: what lies there now, who else writes there, and the swap of the finished one.
+
+use super::error::WriteError;
+use super::journal::JOURNAL;
+use crate::store::{Entry, LocalStore, Store};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where a cube is written.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A folder of the local file system: made where there is none.
+    Folder(PathBuf),
+    /// Any other store.
+    Store(Arc<dyn Store>),
+}
+
+impl Place {
+    /// The location for messages.
+    pub fn location(&self) -> String {
+        match self {
+            Place::Folder(path) => shown(path),
+            Place::Store(store) => store.location(),
+        }
+    }
+
+    /// The store at the place, where there is something.
+    pub(crate) fn existing(&self) -> Result<Option<Arc<dyn Store>>, WriteError> {
+        Ok(match self {
+            Place::Folder(path) if !path.is_dir() => None,
+            Place::Folder(path) => Some(Arc::new(LocalStore::open(path)?)),
+            Place::Store(store) => Some(Arc::clone(store)),
+        })
+    }
+
+    /// The store at the place. A folder need not exist.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, WriteError> {
+        Ok(match self {
+            Place::Folder(path) => Arc::new(LocalStore::create(path)?),
+            Place::Store(store) => Arc::clone(store),
+        })
+    }
+}
+
+/// A path for messages.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Whether writing to folder `output` anew would touch `input`: they are the same, or the input lies within.
+///
+/// Symbolic links are followed; what does not exist yet is placed by the part of its path that does.
+pub fn same_place(output: &Path, input: &Path) -> bool {
+    let (output, input) = (real(output), real(input));
+    input.ancestors().any(|part| part == output || same_file(part, &output))
+}
+
+/// The path without links, `.` and `..`, as far as it exists.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    if let Ok(found) = fs::canonicalize(path) {
+        return found;
+    }
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) => real(parent).join(name),
+        _ => absolute,
+    }
+}
+
+#[cfg(unix)]
+fn same_file(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (fs::metadata(a), fs::metadata(b)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn same_file(_: &Path, _: &Path) -> bool {
+    false
+}
+
+/// What lies at an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Present {
+    /// Nothing, or an empty folder.
+    Nothing,
+    /// A Zarr group or array.
+    Cube,
+    /// A job that did not finish.
+    Unfinished,
+    /// Anything else.
+    Other,
+}
+
+/// Looks at a group of a store.
+pub(crate) fn present(store: &dyn Store, group: &str) -> Result<Present, WriteError> {
+    let entries = store.list_dir(group)?;
+    let has = |name: &str| entries.iter().any(|e| matches!(e, Entry::Object(n) if n == name));
+    Ok(if entries.is_empty() {
+        Present::Nothing
+    } else if has(JOURNAL) {
+        Present::Unfinished
+    } else if ["zarr.json", ".zgroup", ".zarray", ".zmetadata"].into_iter().any(has) {
+        Present::Cube
+    } else {
+        Present::Other
+    })
+}
+
+/// Looks at a folder.
+pub(crate) fn present_folder(path: &Path) -> Result<Present, WriteError> {
+    match fs::metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Present::Nothing),
+        Err(source) => Err(failed("read", path, source)),
+        Ok(found) if found.is_dir() => present(&LocalStore::open(path)?, ""),
+        Ok(_) => Ok(Present::Other),
+    }
+}
+
+pub(crate) fn failed(action: &'static str, path: &Path, source: io::Error) -> WriteError {
+    WriteError::Io { action, path: path.to_owned(), source }
+}
+
+/// A lock on a folder that ends with the process: others who write there see it.
+///
+/// Where folders cannot be locked (Windows, some network file systems) there is none.
+#[derive(Debug)]
+pub(crate) struct FolderLock(#[allow(dead_code, reason = "held")] Option<File>);
+
+impl FolderLock {
+    /// Locks a folder that exists; `None` where another holds it.
+    pub(crate) fn try_take(path: &Path) -> Option<FolderLock> {
+        let Ok(folder) = File::open(path) else {
+            return Some(FolderLock(None));
+        };
+        match folder.try_lock() {
+            Ok(()) => Some(FolderLock(Some(folder))),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(_)) => Some(FolderLock(None)),
+        }
+    }
+}
+
+const NEW: &str = ".chunkwise-tmp-";
+const OLD: &str = ".chunkwise-old-";
+
+/// A folder beside `target` with a name that no other has, for the new cube or the old one.
+fn beside(target: &Path, kind: &str) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = nanos.map_or(0, |d| d.as_nanos());
+    target.with_file_name(format!(".{name}{kind}{}-{nanos:x}", std::process::id()))
+}
+
+pub(crate) fn new_beside(target: &Path) -> PathBuf {
+    beside(target, NEW)
+}
+
+fn siblings(target: &Path, kind: &str) -> Vec<PathBuf> {
+    let Some(name) = target.file_name() else {
+        return Vec::new();
+    };
+    let start = format!(".{}{kind}", name.to_string_lossy());
+    let Some(Ok(folder)) = target.parent().map(fs::read_dir) else {
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = folder
+        .flatten()
+        .filter(|e| e.file_name().to_string_lossy().starts_with(&start))
+        .map(|e| e.path())
+        .filter(|p| p.is_dir())
+        .collect();
+    found.sort();
+    found
+}
+
+/// New cubes beside `target` that other runs left.
+pub(crate) fn left_beside(target: &Path) -> Vec<PathBuf> {
+    siblings(target, NEW)
+}
+
+/// Puts an old cube back whose swap was cut short between its two steps.
+pub(crate) fn put_back(target: &Path) -> Result<(), WriteError> {
+    if fs::symlink_metadata(target).is_err()
+        && let [old] = siblings(target, OLD).as_slice()
+    {
+        fs::rename(old, target).map_err(|e| failed("rename", old, e))?;
+    }
+    Ok(())
+}
+
+/// Removes what other runs left beside `target`; `false` where one of them is still at work.
+pub(crate) fn clean_beside(target: &Path) -> Result<bool, WriteError> {
+    for left in siblings(target, NEW) {
+        if FolderLock::try_take(&left).is_none() {
+            return Ok(false);
+        }
+        remove(&left)?;
+    }
+    // With the cube in its place, what is called old has been replaced.
+    if target.exists() {
+        for left in siblings(target, OLD) {
+            remove(&left)?;
+        }
+    }
+    Ok(true)
+}
+
+pub(crate) fn remove(folder: &Path) -> Result<(), WriteError> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("remove", folder, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Puts `new` in the place of `target`, then removes what was there.
+///
+/// On Linux the two change places in one step; elsewhere the old one is renamed first, and [`put_back`] mends a cut.
+pub(crate) fn swap(new: &Path, target: &Path) -> Result<(), WriteError> {
+    if exchange(new, target) {
+        return remove(new);
+    }
+    let old = beside(target, OLD);
+    fs::rename(target, &old).map_err(|e| failed("rename", target, e))?;
+    if let Err(e) = fs::rename(new, target) {
+        // The old cube goes back; should that fail too, it still lies beside.
+        let _ = fs::rename(&old, target);
+        return Err(failed("rename", new, e));
+    }
+    remove(&old)
+}
+
+#[cfg(target_os = "linux")]
+fn exchange(a: &Path, b: &Path) -> bool {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_: &Path, _: &Path) -> bool {
+    false
+}
