@@ -1,0 +1,18 @@
+//! `chunkwise calc`: new variables from formulas.
+
+use crate::args::{CalcArgs, Common};
+use crate::exit::CliError;
+use crate::job::{Ready, request};
+use chunkwise::job::prepare;
+use std::process::ExitCode;
+
+pub(crate) fn run(args: &CalcArgs, common: &Common) -> Result<ExitCode, CliError> {
+    let (cube, mut request) = request(&args.cube, &args.select, &args.decode)?;
+    request.formulas.extend(args.formulas.iter().cloned());
+    let prepared = prepare(&cube, &request)?;
+    let ready = Ready::new(cube, prepared, &args.job, 0, None)?;
+    if args.job.explain {
+        return ready.explain(common.json());
+    }
+    ready.deliver(Some(&args.output), Some(&args.layout), args.overwrite, common, |r| r)
+}

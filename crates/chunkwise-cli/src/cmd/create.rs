@@ -1,0 +1,336 @@
+//! `chunkwise create`: a new, empty cube.
+
+use crate::args::{Common, CreateArgs};
+use crate::exit::CliError;
+use crate::output;
+use chunkwise::create::{CreateSpec, CrsAttrs, create, parse_coord, parse_dim, parse_scalar, parse_sizes};
+use chunkwise::error::OpenError;
+use chunkwise::open::{OpenCube, open, open_in};
+use chunkwise::store::{LocalStore, Store};
+use chunkwise::write::{CodecChoice, Existing, JournalHead, Output, Place, ZarrVersion};
+use chunkwise_core::cf::decode::DecodeOptions;
+use chunkwise_core::cube::{Attrs, Labels};
+use chunkwise_core::dtype::DType;
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Name of the variable where none is given.
+const VARIABLE: &str = "data";
+
+pub(crate) fn run(args: &CreateArgs, common: &Common) -> Result<ExitCode, CliError> {
+    let (folder, group) = place(&args.output)?;
+    let mut spec = match &args.like {
+        Some(like) => like_another(args, like)?,
+        None => from_dims(args)?,
+    };
+    options(args, &mut spec)?;
+    let there = if args.overwrite { None } else { existing(&folder, &group)? };
+    let asked = args.layout.zarr.and_then(ZarrVersion::from_number);
+    let (existing, zarr) = match &there {
+        // A variable that is named is added to a cube; a cube is never replaced unasked.
+        Some(cube) if args.var.is_some() => {
+            agrees(&spec, cube)?;
+            (Existing::Extend, ZarrVersion::from_number(cube.cube.zarr_format))
+        }
+        _ if args.overwrite => (Existing::Overwrite, None),
+        _ => (Existing::Refuse, None),
+    };
+    let output = Output {
+        place: Place::Folder(folder),
+        group,
+        existing,
+        inputs: args.like.iter().filter_map(|like| folder_of(like)).collect(),
+        job: JournalHead {
+            plan: String::new(),
+            request: format!("create {}", args.output),
+            inputs: Vec::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        zarr: asked.or(zarr).unwrap_or_default(),
+        attrs: Attrs::new(),
+    };
+    let layout = spec.layout()?;
+    create(&spec, output)?;
+    if common.json() == output::Json::Yes {
+        output::print_json(&json!({
+            "location": args.output, "variable": spec.variable,
+            "dims": spec.dims.keys().collect::<Vec<_>>(), "shape": layout.shape, "dtype": spec.dtype.name(),
+            "chunks": layout.chunks, "shards": layout.shards,
+        }))?;
+    } else if !common.quiet {
+        let dims: Vec<String> = spec.dims.keys().zip(&layout.shape).map(|(d, n)| format!("{d}={n}")).collect();
+        let chunks: Vec<String> = layout.chunks.iter().map(u64::to_string).collect();
+        let (made, name) = (&args.output, &spec.variable);
+        output::note(&format!(
+            "made `{made}`: `{name}` {} ({}) in chunks of {}",
+            spec.dtype,
+            dims.join(", "),
+            chunks.join(" × ")
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Folder and group of a new cube: what exists literally wins; else the group follows the last `:` before which
+/// something exists, or the first `:` where nothing does.
+///
+/// # Errors
+/// A location in a store that this build does not write to.
+pub(crate) fn place(location: &str) -> Result<(PathBuf, String), CliError> {
+    let path = match location.split_once("://") {
+        Some(("file", path)) => path,
+        Some((scheme, _)) if !Path::new(location).exists() => {
+            return Err(CliError::says(format!("cannot write to `{scheme}://` in this build: `{location}`"))
+                .hint("write to a folder"));
+        }
+        _ => location,
+    };
+    if path.starts_with("memory:") && !Path::new(path).exists() {
+        return Err(
+            CliError::says(format!("`{location}` would be gone when the command ends")).hint("write to a folder")
+        );
+    }
+    if path.is_empty() {
+        return Err(CliError::says("the output has no name"));
+    }
+    if Path::new(path).exists() {
+        return Ok((path.into(), String::new()));
+    }
+    let splits: Vec<(&str, &str)> = path
+        .match_indices(':')
+        .map(|(at, _)| (&path[..at], &path[at + 1..]))
+        .filter(|(root, group)| !root.is_empty() && !group.trim_matches('/').is_empty())
+        .collect();
+    let split = splits.iter().rev().find(|(root, _)| Path::new(root).exists()).or(splits.first());
+    Ok(match split {
+        Some((root, group)) => (root.into(), group.trim_matches('/').to_owned()),
+        None => (path.into(), String::new()),
+    })
+}
+
+/// The folder that an input lies in, so that it is not written over.
+fn folder_of(location: &str) -> Option<PathBuf> {
+    place(location).ok().map(|(folder, _)| folder).filter(|folder| folder.exists())
+}
+
+/// The group that is written, where it is a cube already.
+fn existing(folder: &Path, group: &str) -> Result<Option<OpenCube>, CliError> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let store: Arc<dyn Store> = Arc::new(LocalStore::open(folder)?);
+    let location = folder.display().to_string();
+    match open_in(store, group, &location, &DecodeOptions::default()) {
+        Ok(cube) => Ok(Some(cube)),
+        // The writer says what is in its way.
+        Err(OpenError::NotZarr { .. } | OpenError::Unfinished { .. } | OpenError::Store(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A new variable shares the dimensions of the cube that it is added to.
+fn agrees(spec: &CreateSpec, cube: &OpenCube) -> Result<(), CliError> {
+    for (dim, labels) in &spec.dims {
+        if let Some(&has) = cube.cube.dims.get(dim).filter(|&&has| has != labels.len()) {
+            return Err(CliError::says(format!(
+                "dimension `{dim}` has length {has} in `{}` and {} in the new variable",
+                cube.cube.location,
+                labels.len()
+            ))
+            .hint("choose another name for the dimension, or write to a group of its own (`CUBE:GROUP`)"));
+        }
+    }
+    Ok(())
+}
+
+fn from_dims(args: &CreateArgs) -> Result<CreateSpec, CliError> {
+    let dims = dims(args)?;
+    if dims.is_empty() {
+        return Err(CliError::says("the cube has no dimensions").hint(
+            "name each with its length, as in `--dim time=12 --dim y=1000 --dim x=1000`, or pass `--like CUBE`",
+        ));
+    }
+    let Some(dtype) = &args.layout.dtype else {
+        return Err(CliError::says("the element type is not given").hint("pass `--dtype`, as in `--dtype float32`"));
+    };
+    Ok(CreateSpec::new(args.var.as_deref().unwrap_or(VARIABLE), dims, element_type(dtype)?))
+}
+
+fn dims(args: &CreateArgs) -> Result<IndexMap<String, Labels>, CliError> {
+    let mut dims = IndexMap::new();
+    for text in &args.dim {
+        let (name, labels) = parse_dim(text)?;
+        if dims.contains_key(&name) {
+            return Err(CliError::says(format!("dimension `{name}` is given twice")));
+        }
+        dims.insert(name, labels);
+    }
+    Ok(dims)
+}
+
+/// An element type by name.
+///
+/// # Errors
+/// There is none of that name.
+pub(crate) fn element_type(name: &str) -> Result<DType, CliError> {
+    DType::from_name(name.trim()).ok_or_else(|| {
+        let names: Vec<&str> = DType::ALL.iter().map(|d| d.name()).collect();
+        CliError::says(format!("`{name}` is no element type; there are `{}`", names.join("`, `")))
+    })
+}
+
+/// The specification of a cube like another; `--var` names its variable where it has several, else the new one.
+fn like_another(args: &CreateArgs, like: &str) -> Result<CreateSpec, CliError> {
+    let source = open(like)?;
+    let data: Vec<&str> = source.cube.data_variables().map(|v| v.name.as_str()).collect();
+    let (from, name) = match (&args.var, data.as_slice()) {
+        (Some(var), names) if names.contains(&var.as_str()) => (var.as_str(), var.as_str()),
+        (Some(var), [only]) => (*only, var.as_str()),
+        (None, [only]) => (*only, *only),
+        (_, names) => {
+            let shown = if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) };
+            return Err(CliError::says(format!("`{like}` has not one variable to be like; it has {shown}"))
+                .hint("name one with `--var NAME`"));
+        }
+    };
+    let mut labels = IndexMap::new();
+    for dim in source.cube.variables.get(from).map_or(&[][..], |v| v.dims.as_slice()) {
+        labels.insert(dim.clone(), source.labels(dim)?);
+    }
+    let mut spec = CreateSpec::like(&source.cube, from, &labels)?;
+    if name != from {
+        if let Some(attrs) = spec.variable_attrs.shift_remove(from) {
+            spec.variable_attrs.insert(name.to_owned(), attrs);
+        }
+        name.clone_into(&mut spec.variable);
+    }
+    // A dimension given again has another length or other labels.
+    for (dim, labels) in dims(args)? {
+        if !spec.dims.contains_key(&dim) {
+            let has: Vec<&str> = spec.dims.keys().map(String::as_str).collect();
+            return Err(CliError::says(format!("`{like}` has no dimension `{dim}`; it has `{}`", has.join("`, `"))));
+        }
+        spec.dims.insert(dim, labels);
+    }
+    if let Some(dtype) = &args.layout.dtype {
+        let dtype = element_type(dtype)?;
+        if dtype != spec.dtype {
+            // Marks and fill values are those of the other type.
+            (spec.fill, spec.missing) = (None, None);
+        }
+        spec.dtype = dtype;
+    }
+    Ok(spec)
+}
+
+/// What else the command line says.
+fn options(args: &CreateArgs, spec: &mut CreateSpec) -> Result<(), CliError> {
+    if let Some(chunk) = &args.layout.chunk {
+        spec.chunks = parse_sizes(chunk)?;
+        if args.like.is_some() && args.layout.shard.is_none() {
+            // Shards of the other cube need not be multiples.
+            spec.shards = None;
+        }
+    }
+    if let Some(shard) = &args.layout.shard {
+        spec.shards = Some(parse_sizes(shard)?);
+    }
+    if let Some(codec) = &args.layout.codec {
+        spec.codec = codec.parse::<CodecChoice>()?;
+    }
+    for text in &args.coord {
+        let (dim, coord) = parse_coord(text)?;
+        if args.like.is_some()
+            && let Some(labels) = spec.dims.get_mut(&dim)
+        {
+            *labels = Labels::Index(labels.len());
+        }
+        if spec.coords.insert(dim.clone(), coord).is_some() {
+            return Err(CliError::says(format!("`--coord` names `{dim}` twice")));
+        }
+    }
+    if let Some(fill) = &args.fill {
+        spec.fill = Some(parse_scalar(fill, spec.dtype)?);
+    }
+    if let Some(missing) = &args.missing {
+        spec.missing = Some(parse_scalar(missing, spec.dtype)?);
+    }
+    if let Some(crs) = &args.crs {
+        spec.crs = Some(crs_attrs(crs)?);
+    }
+    if let Some(file) = &args.attrs {
+        let mut attrs = read_attrs(file)?;
+        match attrs.shift_remove("variables") {
+            Some(Value::Object(variables)) => {
+                for (name, own) in variables {
+                    let Value::Object(own) = own else {
+                        return Err(CliError::says(format!("`variables.{name}` in `{file}` is no JSON object")));
+                    };
+                    spec.variable_attrs.entry(name).or_default().extend(own);
+                }
+            }
+            Some(other) => {
+                attrs.insert("variables".to_owned(), other);
+            }
+            None => {}
+        }
+        spec.attrs.extend(attrs);
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read attributes from `{file}`")]
+struct AttrsFile {
+    file: String,
+    source: std::io::Error,
+}
+
+fn read_attrs(file: &str) -> Result<Attrs, CliError> {
+    let failed = |source| CliError::of(AttrsFile { file: file.to_owned(), source });
+    let text = std::fs::read(file).map_err(failed)?;
+    match serde_json::from_slice(&text) {
+        Ok(Value::Object(attrs)) => Ok(attrs),
+        Ok(_) => Err(CliError::says(format!("`{file}` holds no JSON object"))),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// A CRS as the attributes of a grid mapping: an EPSG code or WKT as it was written.
+fn crs_attrs(text: &str) -> Result<CrsAttrs, CliError> {
+    let text = text.trim();
+    let code = text.get(..5).filter(|start| start.eq_ignore_ascii_case("EPSG:")).map(|_| text[5..].trim());
+    let (written, degrees) = match code {
+        Some(code) => match code.parse::<u32>() {
+            // Codes of the usual geographic systems in two dimensions.
+            Ok(code) => (format!("EPSG:{code}"), matches!(code, 4326 | 4258 | 4267 | 4269 | 4283 | 4617)),
+            Err(_) => return Err(CliError::says(format!("`{text}` is no EPSG code")).hint("write `EPSG:32610`, say")),
+        },
+        None if text.contains('[') => {
+            let start = text.trim_start().to_ascii_uppercase();
+            (text.to_owned(), start.starts_with("GEOG"))
+        }
+        None => {
+            return Err(CliError::says(format!("`{text}` is no CRS")).hint("write `EPSG:CODE`, or WKT"));
+        }
+    };
+    let attrs = |list: &[(&str, &str)]| -> Attrs {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
+    };
+    let (x, y) = if degrees {
+        (
+            attrs(&[("standard_name", "longitude"), ("units", "degrees_east"), ("axis", "X")]),
+            attrs(&[("standard_name", "latitude"), ("units", "degrees_north"), ("axis", "Y")]),
+        )
+    } else {
+        (
+            attrs(&[("standard_name", "projection_x_coordinate"), ("units", "m"), ("axis", "X")]),
+            attrs(&[("standard_name", "projection_y_coordinate"), ("units", "m"), ("axis", "Y")]),
+        )
+    };
+    let key = if code.is_some() { "spatial_ref" } else { "crs_wkt" };
+    Ok(CrsAttrs { mapping: attrs(&[(key, written.as_str())]), x, y })
+}

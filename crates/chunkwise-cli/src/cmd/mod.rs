@@ -1,0 +1,11 @@
+//! One file for each command: from its arguments to an exit code.
+
+pub(crate) mod calc;
+pub(crate) mod compare;
+pub(crate) mod create;
+pub(crate) mod demo;
+pub(crate) mod info;
+pub(crate) mod ls;
+pub(crate) mod reduce;
+pub(crate) mod series;
+pub(crate) mod stats;

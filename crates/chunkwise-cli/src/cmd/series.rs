@@ -1,0 +1,160 @@
+//! `chunkwise series`: values at points, along the dimensions that are left.
+
+use crate::args::{Common, SeriesArgs};
+use crate::exit::CliError;
+use crate::job::{Ready, request};
+use crate::output::{self, Overwrite, Record, TableFile};
+use chunkwise::job::{label_values, prepare};
+use chunkwise_core::cube::Labels;
+use chunkwise_core::select::{IndexQuery, nearest, parse_at, parse_isel};
+use serde_json::Value;
+use std::process::ExitCode;
+
+/// A point: for each dimension its index, and the coordinate that was asked for.
+struct Point {
+    name: Value,
+    at: Vec<(String, u64, Option<Value>)>,
+}
+
+pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliError> {
+    let (cube, base) = request(&args.cube, &args.select, &args.decode)?;
+    let dims = cube.cube.dims.clone();
+    let length = |dim: &str| {
+        dims.get(dim).copied().ok_or_else(|| {
+            let has: Vec<&str> = dims.keys().map(String::as_str).collect();
+            CliError::says(format!("no dimension `{dim}`; the cube has {}", has.join(", ")))
+        })
+    };
+    let wraps =
+        |dim: &str| cube.cube.coordinate(dim).and_then(|c| c.units()).is_some_and(|u| u.starts_with("degrees_e"));
+    let by_label = |pairs: &[(String, String)]| -> Result<Vec<(String, u64, Option<Value>)>, CliError> {
+        let mut at = Vec::new();
+        for (dim, text) in pairs {
+            length(dim)?;
+            let labels = cube.labels(dim)?;
+            let index = nearest(&labels, text, wraps(dim))
+                .map_err(|e| CliError::says(format!("cannot find `{dim}={text}`: {e}")))?;
+            let asked = text.parse::<f64>().map_or_else(|_| text.clone().into(), Value::from);
+            at.push((dim.clone(), index, Some(asked)));
+        }
+        Ok(at)
+    };
+    let mut points: Vec<Point> = Vec::new();
+    for text in &args.at {
+        let at = by_label(&parse_at(text).map_err(CliError::of)?)?;
+        points.push(Point { name: points.len().into(), at });
+    }
+    for text in &args.iat {
+        let mut at = Vec::new();
+        for (dim, query) in parse_isel(text).map_err(CliError::of)? {
+            let n = length(&dim)?;
+            let IndexQuery::One(i) = query else {
+                return Err(CliError::says(format!("`--iat {text}`: a point has one index along `{dim}`")));
+            };
+            let index = if i < 0 { i + n as i64 } else { i };
+            if index < 0 || index as u64 >= n {
+                return Err(CliError::says(format!("index {i} is outside of `{dim}`, which has {n} cells")));
+            }
+            at.push((dim, index as u64, None));
+        }
+        points.push(Point { name: points.len().into(), at });
+    }
+    if let Some(file) = &args.points {
+        points.extend(read_points(file, &by_label)?);
+    }
+    let mut rows: Vec<Record> = Vec::new();
+    let mut last: Option<Ready> = None;
+    for point in &points {
+        let mut own = base.clone();
+        for (dim, index, _) in &point.at {
+            own.isel.push((dim.clone(), IndexQuery::One(*index as i64)));
+        }
+        let again = chunkwise::open::open_with(&args.cube, &crate::cmd::info::decode_options(&args.decode)?)?;
+        let prepared = prepare(&again, &own)?;
+        let ready = Ready::new(again, prepared, &args.job, 0, None)?;
+        if args.job.explain {
+            return ready.explain(common.json());
+        }
+        let mut of_point: Vec<Record> = Vec::new();
+        for record in ready.records()? {
+            merge(&mut of_point, record);
+        }
+        for values in of_point {
+            let mut row = Record::new();
+            row.insert("point".to_owned(), point.name.clone());
+            for (dim, index, asked) in &point.at {
+                let labels = cube.labels(dim).unwrap_or(Labels::Index(length(dim)?));
+                row.insert(dim.clone(), label_values(&labels).swap_remove(*index as usize));
+                if let Some(asked) = asked {
+                    row.insert(format!("asked_{dim}"), asked.clone());
+                }
+            }
+            row.extend(values);
+            rows.push(row);
+        }
+        last = Some(ready);
+    }
+    match args.output.as_deref() {
+        Some("none") => {}
+        Some(path) => match TableFile::of(path) {
+            Some(kind) => {
+                let replace = if args.overwrite { Overwrite::Yes } else { Overwrite::No };
+                output::save(&rows, path, kind, replace)?;
+            }
+            None => return Err(CliError::says(format!("`-o {path}`: a table ends in `.csv` or `.json`"))),
+        },
+        None => output::print(&rows, common.json())?,
+    }
+    if let Some(ready) = last {
+        ready.summary(common);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Adds the value of one variable to the row of its coordinates.
+fn merge(rows: &mut Vec<Record>, mut record: Record) {
+    let name = record.shift_remove("variable").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    let value = record.shift_remove("value").unwrap_or(Value::Null);
+    let same = |row: &Record| record.iter().all(|(k, v)| row.get(k) == Some(v)) && !row.contains_key(&name);
+    match rows.iter_mut().find(|r| same(r)) {
+        Some(row) => {
+            row.insert(name, value);
+        }
+        None => {
+            record.insert(name, value);
+            rows.push(record);
+        }
+    }
+}
+
+/// What turns named coordinates into indices.
+type Find<'a> = dyn Fn(&[(String, String)]) -> Result<Vec<(String, u64, Option<Value>)>, CliError> + 'a;
+
+/// Points of a CSV file: a column for each dimension, and `point` or `name`.
+fn read_points(file: &str, find: &Find<'_>) -> Result<Vec<Point>, CliError> {
+    let text = std::fs::read_to_string(file).map_err(|e| CliError::says(format!("cannot read `{file}`: {e}")))?;
+    let mut lines = text.lines().filter(|l| !l.trim().is_empty());
+    let heads: Vec<&str> = lines.next().unwrap_or("").split(',').map(str::trim).collect();
+    let mut points = Vec::new();
+    for (n, line) in lines.enumerate() {
+        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+        if cells.len() != heads.len() {
+            return Err(CliError::says(format!(
+                "`{file}` line {}: {} cells under {} heads",
+                n + 2,
+                cells.len(),
+                heads.len()
+            )));
+        }
+        let mut name = Value::from(n);
+        let mut pairs = Vec::new();
+        for (head, cell) in heads.iter().zip(&cells) {
+            match *head {
+                "point" | "name" => name = (*cell).into(),
+                dim => pairs.push((dim.to_owned(), (*cell).to_owned())),
+            }
+        }
+        points.push(Point { name, at: find(&pairs)? });
+    }
+    Ok(points)
+}

@@ -1,0 +1,208 @@
+//! How a command ends: errors on stderr, exit codes, signals.
+
+use crate::output::Json;
+use chunkwise::create::{BadArgument, CreateError};
+use chunkwise::error::OpenError;
+use chunkwise::store::StoreError;
+use chunkwise::write::{BadCodec, WriteError};
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+
+/// The answer is no: a difference, a conflict.
+#[allow(dead_code, reason = "`compare` answers with it")]
+pub(crate) const NO: u8 = 1;
+/// An error.
+const FAILED: u8 = 2;
+/// The user or the system ended the command.
+const INTERRUPTED: u8 = 130;
+
+static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Whether the user asked to stop: set by SIGINT and SIGTERM.
+pub(crate) fn interrupted() -> &'static AtomicBool {
+    &STOP
+}
+
+/// Sets [`interrupted`] at the first SIGINT or SIGTERM; the second ends the process at once.
+///
+/// # Errors
+/// The system refuses the handlers.
+pub(crate) fn watch_signals() -> Result<(), CliError> {
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal finds the flag unset, and sets it.
+        signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&STOP))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&STOP)))
+            .map_err(|e| CliError::of(Signals { source: e }))?;
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot watch for interrupts")]
+struct Signals {
+    source: std::io::Error,
+}
+
+/// A request that cannot be met, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refusal(String);
+
+/// What ends a command without an answer: the error, and what would work.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    error: Box<dyn Error + Send + Sync>,
+    hint: Option<String>,
+}
+
+impl CliError {
+    /// Another layer's error.
+    pub(crate) fn of(error: impl Error + Send + Sync + 'static) -> CliError {
+        CliError { error: Box::new(error), hint: None }
+    }
+
+    /// An error of the command line itself.
+    pub(crate) fn says(message: impl Into<String>) -> CliError {
+        CliError::of(Refusal(message.into()))
+    }
+
+    /// With what would work.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> CliError {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The error and its causes, each once.
+    pub(crate) fn message(&self) -> String {
+        let mut message = self.error.to_string();
+        let mut last = message.clone();
+        let mut cause = self.error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // An error that passes on the words of its cause says them itself.
+            if !last.ends_with(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            last = text;
+            cause = error.source();
+        }
+        message
+    }
+}
+
+impl From<OpenError> for CliError {
+    fn from(error: OpenError) -> CliError {
+        match error {
+            OpenError::Store(store) => store.into(),
+            other => CliError::of(other),
+        }
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> CliError {
+        let hint = match &error {
+            StoreError::NotFound { .. } => Some("check the path; `chunkwise create -o CUBE` makes a new cube"),
+            _ => None,
+        };
+        let failed = CliError::of(error);
+        match hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
+    }
+}
+
+impl From<WriteError> for CliError {
+    fn from(error: WriteError) -> CliError {
+        let hint = error.hint().map(str::to_owned);
+        CliError { error: Box::new(error), hint }
+    }
+}
+
+impl From<CreateError> for CliError {
+    fn from(error: CreateError) -> CliError {
+        match error {
+            CreateError::Write(write) => write.into(),
+            other => CliError::of(other),
+        }
+    }
+}
+
+impl From<BadArgument> for CliError {
+    fn from(error: BadArgument) -> CliError {
+        CliError::of(error)
+    }
+}
+
+impl From<BadCodec> for CliError {
+    fn from(error: BadCodec) -> CliError {
+        CliError::of(error)
+    }
+}
+
+/// Tells the error on stderr and gives the exit code: 130 where the user had asked to stop, else 2.
+pub(crate) fn report(error: &CliError, json: Json) -> ExitCode {
+    tell(&error.message(), error.hint.as_deref(), json);
+    ExitCode::from(if interrupted().load(Ordering::Relaxed) { INTERRUPTED } else { FAILED })
+}
+
+/// Ends a command line that was not understood, or that asked for help or the version.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Help into a pager that was closed is no failure.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|arg| arg == "--json") {
+        let text = error.render().to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        let first = text.split("\n\n").next().unwrap_or(text);
+        let words: Vec<&str> = first.split_whitespace().collect();
+        tell(&words.join(" "), Some("see `chunkwise --help`, or `--help` behind the command"), Json::Yes);
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(FAILED)
+}
+
+fn tell(message: &str, hint: Option<&str>, json: Json) {
+    let text = match json {
+        Json::Yes => format!("{}\n", json!({ "error": message, "hint": hint.map_or(Value::Null, Value::from) })),
+        Json::No => match hint {
+            Some(hint) => format!("error: {message}\nhint: {hint}\n"),
+            None => format!("error: {message}\n"),
+        },
+    };
+    // There is nowhere left to complain.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read chunk [0] of `t2m`")]
+    struct Outer {
+        source: std::io::Error,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Same(#[from] Outer);
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let outer = || Outer { source: std::io::Error::other("the disk is gone") };
+        let told = "cannot read chunk [0] of `t2m`: the disk is gone";
+        assert_eq!(CliError::of(outer()).message(), told);
+        assert_eq!(CliError::of(Same(outer())).message(), told);
+    }
+}

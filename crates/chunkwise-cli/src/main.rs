@@ -1,0 +1,59 @@
+//! The `chunkwise` command.
+
+mod args;
+mod bytes;
+mod cmd;
+mod exit;
+mod job;
+mod output;
+
+use args::{Cli, Command};
+use clap::Parser as _;
+use exit::CliError;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error),
+    };
+    let json = cli.common.json();
+    let done = exit::watch_signals().and_then(|()| {
+        log_to_stderr(cli.common.verbose);
+        run(&cli)
+    });
+    match done {
+        Ok(code) => code,
+        Err(error) => exit::report(&error, json),
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, CliError> {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Demo(args) => cmd::demo::run(args, common),
+        Command::Info(args) => cmd::info::run(args, common),
+        Command::Ls(args) => cmd::ls::run(args, common),
+        Command::Create(args) => cmd::create::run(args, common),
+        Command::Stats(args) => cmd::stats::run(args, common),
+        Command::Reduce(args) => cmd::reduce::run(args, common),
+        Command::Calc(args) => cmd::calc::run(args, common),
+        Command::Series(args) => cmd::series::run(args, common),
+        Command::Compare(args) => cmd::compare::run(args, common),
+    }
+}
+
+/// Messages of the libraries: none but with `-v`, or as `RUST_LOG` says.
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "off",
+        1 => "chunkwise=debug,chunkwise_core=debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,323 @@
+//! What goes to stdout: records as a table, as JSON or as CSV, and plain text.
+
+use crate::exit::CliError;
+use serde_json::{Map, Value};
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::Path;
+
+/// One row: column name to value; times are text, missing is null.
+pub(crate) type Record = Map<String, Value>;
+
+/// Whether the answer is for programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Json {
+    /// For people.
+    #[default]
+    No,
+    /// `--json`.
+    Yes,
+}
+
+impl From<bool> for Json {
+    fn from(yes: bool) -> Json {
+        if yes { Json::Yes } else { Json::No }
+    }
+}
+
+/// Where a table goes to a file, by the ending of `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TableFile {
+    /// `.csv`
+    Csv,
+    /// `.json`
+    Json,
+}
+
+impl TableFile {
+    /// The kind of table that a path names, if it names one.
+    pub(crate) fn of(path: &str) -> Option<TableFile> {
+        let ending = Path::new(path).extension()?.to_str()?.to_ascii_lowercase();
+        match ending.as_str() {
+            "csv" => Some(TableFile::Csv),
+            "json" => Some(TableFile::Json),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output")]
+struct Stdout {
+    source: io::Error,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write `{path}`")]
+struct TableWrite {
+    path: String,
+    source: io::Error,
+}
+
+/// Writes to stdout; a reader that has left is no failure.
+///
+/// # Errors
+/// Standard output cannot be written: the disk behind it is full, say.
+pub(crate) fn stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
+    let mut writer = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    match write(&mut writer).and_then(|()| writer.flush()) {
+        // What the buffer still holds has no reader.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            drop(writer.into_parts());
+            Ok(())
+        }
+        Err(source) => {
+            drop(writer.into_parts());
+            Err(CliError::of(Stdout { source }))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// A line for people on stderr.
+pub(crate) fn note(line: &str) {
+    // Nobody listens to notes where stderr is closed.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Records to stdout: an aligned table, or with `--json` an array.
+///
+/// # Errors
+/// As [`stdout`].
+pub(crate) fn print(records: &[Record], json: Json) -> Result<(), CliError> {
+    stdout(|out| match json {
+        Json::Yes => write_json(records, out),
+        Json::No => write_table(records, out),
+    })
+}
+
+/// One JSON document to stdout.
+///
+/// # Errors
+/// As [`stdout`].
+pub(crate) fn print_json(value: &Value) -> Result<(), CliError> {
+    stdout(|out| {
+        serde_json::to_writer_pretty(&mut *out, value)?;
+        writeln!(out)
+    })
+}
+
+/// Records to a file, written aside and renamed.
+///
+/// # Errors
+/// The file exists and may not be replaced, or it cannot be written.
+pub(crate) fn save(records: &[Record], path: &str, kind: TableFile, overwrite: Overwrite) -> Result<(), CliError> {
+    let failed = |source| CliError::of(TableWrite { path: path.to_owned(), source });
+    if overwrite == Overwrite::No && Path::new(path).symlink_metadata().is_ok() {
+        return Err(CliError::says(format!("the output `{path}` exists"))
+            .hint("pass `--overwrite` to replace it, or write elsewhere"));
+    }
+    let aside = format!("{path}.{}.part", std::process::id());
+    let write = || -> io::Result<()> {
+        let mut out = BufWriter::new(File::create(&aside)?);
+        match kind {
+            TableFile::Csv => write_csv(records, &mut out)?,
+            TableFile::Json => write_json(records, &mut out)?,
+        }
+        out.into_inner()?.sync_all()?;
+        std::fs::rename(&aside, path)
+    };
+    write().map_err(|source| {
+        // The first error is the one to tell.
+        let _ = std::fs::remove_file(&aside);
+        failed(source)
+    })
+}
+
+/// Whether a file that exists is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Overwrite {
+    /// It is left alone.
+    #[default]
+    No,
+    /// `--overwrite`.
+    Yes,
+}
+
+impl From<bool> for Overwrite {
+    fn from(yes: bool) -> Overwrite {
+        if yes { Overwrite::Yes } else { Overwrite::No }
+    }
+}
+
+fn write_json(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
+    // One record a line: readable, and cheap to read in part.
+    for (i, record) in records.iter().enumerate() {
+        out.write_all(if i == 0 { b"[\n  " } else { b",\n  " })?;
+        serde_json::to_writer(&mut *out, record)?;
+    }
+    out.write_all(if records.is_empty() { b"[]\n" } else { b"\n]\n" })
+}
+
+/// All columns in the order in which they first appear.
+fn columns(records: &[Record]) -> Vec<&str> {
+    let mut names = indexmap::IndexSet::new();
+    for record in records {
+        names.extend(record.keys().map(String::as_str));
+    }
+    names.into_iter().collect()
+}
+
+fn write_csv(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
+    let columns = columns(records);
+    let line = |out: &mut dyn Write, cells: &mut dyn Iterator<Item = String>| {
+        let cells: Vec<String> = cells.collect();
+        writeln!(out, "{}", cells.join(","))
+    };
+    line(out, &mut columns.iter().map(|name| quoted(name)))?;
+    for record in records {
+        line(
+            out,
+            &mut columns.iter().map(|name| match record.get(*name) {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(text)) => quoted(text),
+                Some(other) => quoted(&other.to_string()),
+            }),
+        )?;
+    }
+    Ok(())
+}
+
+/// A CSV field. Source: RFC 4180.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
+fn write_table(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
+    let columns = columns(records);
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let cells: Vec<Vec<String>> = records
+        .iter()
+        .map(|r| columns.iter().map(|name| shown(r.get(*name).unwrap_or(&Value::Null))).collect())
+        .collect();
+    let right: Vec<bool> =
+        columns.iter().map(|name| records.iter().any(|r| r.get(*name).is_some_and(Value::is_number))).collect();
+    let widths: Vec<usize> = columns
+        .iter()
+        .enumerate()
+        .map(|(i, name)| cells.iter().map(|row| width(&row[i])).fold(width(name), usize::max))
+        .collect();
+    let mut line = |row: &[&str]| {
+        let mut text = String::new();
+        for (i, cell) in row.iter().enumerate() {
+            let pad = " ".repeat(widths[i].saturating_sub(width(cell)));
+            if i > 0 {
+                text.push_str("  ");
+            }
+            if right[i] {
+                text.push_str(&pad);
+                text.push_str(cell);
+            } else {
+                text.push_str(cell);
+                text.push_str(&pad);
+            }
+        }
+        writeln!(out, "{}", text.trim_end())
+    };
+    line(&columns)?;
+    for row in &cells {
+        line(&row.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// A value for people: floats with up to seven digits, missing as `-`, control characters made harmless.
+pub(crate) fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => printable(text),
+        Value::Number(number) if number.is_f64() => number.as_f64().map_or_else(String::new, float),
+        other => other.to_string(),
+    }
+}
+
+/// Text from a file, for a terminal: control characters are escaped.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// A number with up to seven significant digits.
+pub(crate) fn float(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let exponent = value.abs().log10().floor();
+    if !(-5.0..15.0).contains(&exponent) {
+        return format!("{value:.6e}");
+    }
+    let decimals = (6.0 - exponent).max(0.0) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn records() -> Vec<Record> {
+        let rows =
+            [json!({"band": "red", "count": 12, "mean": 0.25}), json!({"band": "a,\"b\"", "count": 7, "mean": null})];
+        rows.into_iter().map(|r| r.as_object().unwrap().clone()).collect()
+    }
+
+    fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        write(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_table_is_aligned_with_numbers_to_the_right() {
+        let table = text(|out| write_table(&records(), out));
+        assert_eq!(table, "band   count  mean\nred       12  0.25\na,\"b\"      7     -\n");
+    }
+
+    #[test]
+    fn csv_quotes_and_leaves_missing_empty() {
+        let csv = text(|out| write_csv(&records(), out));
+        assert_eq!(csv, "band,count,mean\nred,12,0.25\n\"a,\"\"b\"\"\",7,\n");
+    }
+
+    #[test]
+    fn json_is_one_array() {
+        let array: Value = serde_json::from_str(&text(|out| write_json(&records(), out))).unwrap();
+        assert_eq!(array[1]["mean"], Value::Null);
+        assert_eq!(text(|out| write_json(&[], out)), "[]\n");
+    }
+
+    #[test]
+    fn floats_have_seven_digits_for_people() {
+        assert_eq!(float(11498.5), "11498.5");
+        assert_eq!(float(1.0 / 3.0), "0.3333333");
+        assert_eq!(float(-1e-9), "-1.000000e-9");
+        assert_eq!(float(600015.0), "600015");
+        assert_eq!(float(123456789.0), "123456789");
+    }
+
+    #[test]
+    fn a_file_is_not_replaced_unasked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv").display().to_string();
+        save(&records(), &path, TableFile::Csv, Overwrite::No).unwrap();
+        assert!(save(&records(), &path, TableFile::Csv, Overwrite::No).is_err());
+        save(&records(), &path, TableFile::Csv, Overwrite::Yes).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
