@@ -113,6 +113,9 @@ pub(crate) struct JobArgs {
     /// Tell stages, chunks, bytes and memory, and run nothing.
     #[arg(long)]
     pub(crate) explain: bool,
+    /// Where the budget makes it necessary, decode chunks more than 4 times on average.
+    #[arg(long)]
+    pub(crate) allow_redecode: bool,
 }
 
 /// The layout of a new cube.

@@ -6,16 +6,17 @@ use crate::cmd::create::{element_type, place};
 use crate::cmd::info::decode_options;
 use crate::exit::{CliError, interrupted};
 use crate::output::{self, Json, Overwrite, Record, TableFile};
-use chunkwise::exec::{Counters, NoSink, RunOptions};
+use chunkwise::exec::{Counters, RunOptions};
 use chunkwise::job::output::OutputOptions;
+use chunkwise::job::plan::{Limits, Planned};
 use chunkwise::job::{JobError, Prepared, Request};
-use chunkwise::memory::{self, Budget};
+use chunkwise::memory;
 use chunkwise::open::{OpenCube, open_with};
 use chunkwise::write::{Existing, ZarrVersion};
+use chunkwise_core::plan::schedule::{Redecode, Target};
 use chunkwise_core::select::{BoxQuery, parse_isel, parse_sel};
 use chunkwise_core::stat::Statistic;
 use indexmap::IndexMap;
-use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -107,13 +108,68 @@ pub(crate) fn statistics(names: &[String]) -> Result<Vec<Statistic>, CliError> {
     Ok(found)
 }
 
+/// Where the result of a job goes.
+pub(crate) enum Destination {
+    /// Nowhere: for measuring.
+    Nothing,
+    /// A table on stdout.
+    Screen,
+    /// A table in a file.
+    Table { path: String, kind: TableFile, replace: Overwrite },
+    /// A cube.
+    Cube(Box<OutputOptions>),
+}
+
+/// Where `-o` says that the result goes. Commands without a layout write tables only.
+pub(crate) fn destination(
+    out: Option<&str>,
+    layout: Option<&LayoutArgs>,
+    overwrite: bool,
+    cube: &OpenCube,
+) -> Result<Destination, CliError> {
+    let Some(out) = out else { return Ok(Destination::Screen) };
+    if out == "none" {
+        return Ok(Destination::Nothing);
+    }
+    if let Some(kind) = TableFile::of(out) {
+        let replace = if overwrite { Overwrite::Yes } else { Overwrite::No };
+        return Ok(Destination::Table { path: out.to_owned(), kind, replace });
+    }
+    let Some(layout) = layout else {
+        return Err(CliError::says(format!("`-o {out}`: a table ends in `.csv` or `.json`")));
+    };
+    let (folder, group) = place(out)?;
+    if !group.is_empty() {
+        return Err(CliError::says(format!("`{out}`: a result is written as a cube of its own, not into a group")));
+    }
+    let sizes = |text: &Option<String>| -> Result<IndexMap<String, u64>, CliError> {
+        match text {
+            None => Ok(IndexMap::new()),
+            Some(text) => Ok(chunkwise::create::parse_sizes(text)?),
+        }
+    };
+    let (input, _) = place(&cube.cube.location).unwrap_or((PathBuf::new(), String::new()));
+    Ok(Destination::Cube(Box::new(OutputOptions {
+        folder,
+        existing: if overwrite { Existing::Overwrite } else { Existing::Refuse },
+        inputs: if input.exists() { vec![input] } else { Vec::new() },
+        zarr: layout.zarr.and_then(ZarrVersion::from_number).unwrap_or(ZarrVersion::V3),
+        chunks: sizes(&layout.chunk)?,
+        shards: sizes(&layout.shard)?,
+        codec: layout.codec.as_deref().map(str::parse).transpose()?,
+        dtype: layout.dtype.as_deref().map(element_type).transpose()?,
+        history: format!("chunkwise {}: {}", env!("CARGO_PKG_VERSION"), words()),
+    })))
+}
+
 /// A job that is ready to run within its memory.
 pub(crate) struct Ready {
-    pub(crate) cube: OpenCube,
-    pub(crate) prepared: Prepared,
-    pub(crate) options: RunOptions,
+    cube: OpenCube,
+    prepared: Prepared,
+    destination: Destination,
+    options: RunOptions,
     counters: Counters,
-    budget: Budget,
+    plan: Planned,
     began: Instant,
 }
 
@@ -122,6 +178,7 @@ impl Ready {
     pub(crate) fn new(
         cube: OpenCube,
         prepared: Prepared,
+        destination: Destination,
         job: &JobArgs,
         ddof: u32,
         min_count: Option<u64>,
@@ -129,76 +186,49 @@ impl Ready {
         let threads = job
             .threads
             .map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), std::num::NonZeroUsize::get);
-        let asked = job.memory.map_or_else(memory::default_limit, |b| b.0);
-        let budget = memory::fit(&prepared.stages, &prepared.groups, asked, threads).map_err(|refused| {
-            CliError::says(format!(
+        let memory = job.memory.map_or_else(memory::default_limit, |b| b.0);
+        let redecode = if job.allow_redecode { Redecode::Allowed } else { Redecode::Bounded };
+        let targets = match &destination {
+            Destination::Nothing => vec![Target::Nothing; prepared.chains.len()],
+            Destination::Screen | Destination::Table { .. } => vec![Target::Memory; prepared.chains.len()],
+            Destination::Cube(options) => prepared.arrays(&cube, options)?.targets(),
+        };
+        let plan = prepared.plan(&cube, &targets, Limits { memory, threads, redecode }).map_err(|e| match e {
+            JobError::Memory(refused) => CliError::says(format!(
                 "the job needs {}, the budget is {}",
                 format_bytes(refused.needed.into()),
-                format_bytes(asked.into())
+                format_bytes(memory.into())
             ))
-            .hint(format!("pass `--memory {}MiB`", refused.needed.div_ceil(1 << 20)))
+            .hint(format!("pass `--memory {}MiB`", refused.needed.div_ceil(1 << 20))),
+            other => other.into(),
         })?;
-        let options = RunOptions {
-            threads: budget.threads,
-            ddof: ddof.into(),
-            min_count: min_count.unwrap_or(1),
-            window: budget.window,
-            cancel: interrupted(),
-        };
-        Ok(Ready { cube, prepared, options, counters: Counters::default(), budget, began: Instant::now() })
+        let options = RunOptions { ddof: ddof.into(), min_count: min_count.unwrap_or(1), cancel: interrupted() };
+        let counters = Counters::default();
+        Ok(Ready { cube, prepared, destination, options, counters, plan, began: Instant::now() })
     }
 
     /// Prints the plan's figures.
     pub(crate) fn explain(&self, json: Json) -> Result<ExitCode, CliError> {
-        let stages: Vec<_> = self.prepared.groups.iter().chain(&self.prepared.stages).map(|s| (s, s.cost())).collect();
-        let one = |chunks: u64, requests: u64, decoded: u64, output: u64, partitions: u64| {
-            json!({
-                "chunks": chunks, "requests": requests, "encoded_bytes": null, "decoded_bytes": decoded,
-                "amplification": 1.0, "output_bytes": output, "partitions": partitions,
-                "memory_bytes": self.budget.projected,
-            })
-        };
-        let sum = |f: &dyn Fn(&chunkwise_core::plan::cost::Cost) -> u64| stages.iter().map(|(_, c)| f(c)).sum::<u64>();
-        let partitions: u64 = stages.iter().map(|(s, _)| s.patch_count()).sum();
-        let mut total = one(
-            sum(&|c| c.chunks),
-            sum(&|c| c.requests),
-            sum(&|c| c.decoded_bytes),
-            sum(&|c| c.output_bytes),
-            partitions,
-        );
-        let list: Vec<_> = stages
-            .iter()
-            .map(|(s, c)| {
-                let mut v = one(c.chunks, c.requests, c.decoded_bytes, c.output_bytes, s.patch_count());
-                let names: Vec<&str> = s.folded.iter().map(|f| f.name.as_str()).collect();
-                v["name"] = names.join(", ").into();
-                v
-            })
-            .collect();
-        total["stages"] = list.into();
+        let explained = self.prepared.explain(&self.cube, &self.plan)?;
         match json {
-            Json::Yes => output::print_json(&total)?,
+            Json::Yes => output::print_json(&explained)?,
             Json::No => output::stdout(|out| {
-                for (s, c) in &stages {
-                    let names: Vec<&str> = s.folded.iter().map(|f| f.name.as_str()).collect();
+                for s in &explained.stages {
+                    let f = &s.figures;
                     writeln!(
                         out,
-                        "stage {}: {} chunks, {} requests, {} decoded (1.0 ×), {} partitions, output {}",
-                        names.join(", "),
-                        c.chunks,
-                        c.requests,
-                        format_bytes(c.decoded_bytes.into()),
-                        s.patch_count(),
-                        format_bytes(c.output_bytes.into())
+                        "stage {}: {} chunks, {} requests, {} decoded ({:.1} ×), {} partitions, output {}",
+                        s.name,
+                        f.chunks,
+                        f.requests,
+                        format_bytes(f.decoded_bytes.into()),
+                        f.amplification,
+                        f.partitions,
+                        format_bytes(f.output_bytes.into())
                     )?;
                 }
-                writeln!(
-                    out,
-                    "memory {} on {} threads",
-                    format_bytes(self.budget.projected.into()),
-                    self.budget.threads
-                )
+                let threads = self.plan.schedules.iter().map(|s| s.threads).max().unwrap_or(1);
+                writeln!(out, "memory {} on {threads} threads", format_bytes(self.plan.memory.into()))
             })?,
         }
         Ok(ExitCode::SUCCESS)
@@ -206,40 +236,7 @@ impl Ready {
 
     /// Runs and gives rows.
     pub(crate) fn records(&self) -> Result<Vec<Record>, CliError> {
-        Ok(self.prepared.records(&self.cube, &self.counters, &self.options)?)
-    }
-
-    /// Runs and drops everything.
-    pub(crate) fn nothing(&self) -> Result<(), CliError> {
-        Ok(self.prepared.run(&self.cube, &|_| Box::new(NoSink), &self.counters, &self.options)?)
-    }
-
-    /// Runs into a new cube.
-    pub(crate) fn write(&self, out: &str, layout: &LayoutArgs, overwrite: bool) -> Result<(), CliError> {
-        let (folder, group) = place(out)?;
-        if !group.is_empty() {
-            return Err(CliError::says(format!("`{out}`: a result is written as a cube of its own, not into a group")));
-        }
-        let sizes = |text: &Option<String>| -> Result<IndexMap<String, u64>, CliError> {
-            match text {
-                None => Ok(IndexMap::new()),
-                Some(text) => Ok(chunkwise::create::parse_sizes(text)?),
-            }
-        };
-        let (input, _) = place(&self.cube.cube.location).unwrap_or((PathBuf::new(), String::new()));
-        let options = OutputOptions {
-            folder,
-            existing: if overwrite { Existing::Overwrite } else { Existing::Refuse },
-            inputs: if input.exists() { vec![input] } else { Vec::new() },
-            zarr: layout.zarr.and_then(ZarrVersion::from_number).unwrap_or(ZarrVersion::V3),
-            chunks: sizes(&layout.chunk)?,
-            shards: sizes(&layout.shard)?,
-            codec: layout.codec.as_deref().map(str::parse).transpose()?,
-            dtype: layout.dtype.as_deref().map(element_type).transpose()?,
-            history: format!("chunkwise {}: {}", env!("CARGO_PKG_VERSION"), words()),
-        };
-        self.prepared.write(&self.cube, &options, &self.counters, &self.options)?;
-        Ok(())
+        Ok(self.prepared.records(&self.cube, &self.plan, &self.counters, &self.options)?)
     }
 
     /// The short summary on stderr.
@@ -262,31 +259,37 @@ impl Ready {
         ));
     }
 
-    /// Runs to where `-o` says: a cube, a table, nothing, or a table on stdout.
+    /// Runs to where the result goes; `shape` makes its table.
     pub(crate) fn deliver(
         &self,
-        out: Option<&str>,
-        layout: Option<&LayoutArgs>,
-        overwrite: bool,
         common: &Common,
         shape: impl Fn(Vec<Record>) -> Vec<Record>,
     ) -> Result<ExitCode, CliError> {
-        match out {
-            Some("none") => self.nothing()?,
-            Some(path) => match (TableFile::of(path), layout) {
-                (Some(kind), _) => {
-                    let replace = if overwrite { Overwrite::Yes } else { Overwrite::No };
-                    output::save(&shape(self.records()?), path, kind, replace)?;
-                }
-                (None, Some(layout)) => self.write(path, layout, overwrite)?,
-                (None, None) => {
-                    return Err(CliError::says(format!("`-o {path}`: a table ends in `.csv` or `.json`")));
-                }
-            },
-            None => output::print(&shape(self.records()?), common.json())?,
+        self.warn_of_amplification(common);
+        match &self.destination {
+            Destination::Nothing => {
+                self.prepared.run_dry(&self.cube, &self.plan, &self.counters, &self.options)?;
+            }
+            Destination::Screen => output::print(&shape(self.records()?), common.json())?,
+            Destination::Table { path, kind, replace } => {
+                output::save(&shape(self.records()?), path, *kind, *replace)?;
+            }
+            Destination::Cube(options) => {
+                self.prepared.write(&self.cube, options, &self.plan, &self.counters, &self.options)?;
+            }
         }
         self.summary(common);
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Says how often chunks are decoded, where the budget makes that more than once.
+    fn warn_of_amplification(&self, common: &Common) {
+        let most = self.plan.schedules.iter().map(|s| s.amplification).fold(1.0, f64::max);
+        if most >= 1.005 && !common.quiet {
+            output::note(&format!(
+                "within this budget chunks are decoded {most:.1} × (more memory would decode fewer)"
+            ));
+        }
     }
 }
 

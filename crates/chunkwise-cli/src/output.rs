@@ -100,7 +100,7 @@ pub(crate) fn print(records: &[Record], json: Json) -> Result<(), CliError> {
 ///
 /// # Errors
 /// As [`stdout`].
-pub(crate) fn print_json(value: &Value) -> Result<(), CliError> {
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     stdout(|out| {
         serde_json::to_writer_pretty(&mut *out, value)?;
         writeln!(out)

@@ -187,6 +187,23 @@ impl Cuts {
         }
     }
 
+    /// The cuts of positions `from .. to`, counted from `from`, which are cuts too.
+    pub fn slice(&self, from: u64, to: u64) -> Cuts {
+        match self {
+            Cuts::Even { first, size, .. } => {
+                let first = match from < *first {
+                    true => first - from,
+                    false => size - (from - first) % size,
+                };
+                Cuts::Even { first, size: *size, len: to - from }
+            }
+            Cuts::Listed(v) => {
+                let inner = v.iter().copied().filter(|c| (from + 1..to).contains(c)).map(|c| c - from);
+                Cuts::Listed(std::iter::once(0).chain(inner).chain((to > from).then_some(to - from)).collect())
+            }
+        }
+    }
+
     /// Interval that holds `position`.
     pub fn find(&self, position: u64) -> u64 {
         match self {
@@ -263,6 +280,19 @@ impl WalkDim {
             patches.push((cuts.count(), count));
         }
         WalkDim { name: name.to_owned(), indices, role, cuts, patches, chunks: grids.first().map(|&g| g.clone()) }
+    }
+
+    /// The part of a kept dimension at positions `from .. to`. Its cells fold as they do in the whole.
+    pub fn tile(&self, from: u64, to: u64) -> WalkDim {
+        debug_assert!(matches!(self.role, Role::Keep), "only kept dimensions are tiled");
+        WalkDim {
+            indices: self.indices.slice(from, to),
+            cuts: self.cuts.slice(from, to),
+            name: self.name.clone(),
+            role: Role::Keep,
+            patches: Vec::new(),
+            chunks: self.chunks.clone(),
+        }
     }
 
     /// Number of positions.

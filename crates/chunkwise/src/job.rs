@@ -1,11 +1,11 @@
 //! Requests: what a user asks of a cube, made into stages, run, and given back as records or a new cube.
 
 pub mod output;
+pub mod plan;
 
 use crate::error::{BoxError, OpenError};
-use crate::exec::{self, Counters, ExecError, RunOptions, Sink};
+use crate::exec::{Counters, ExecError, RunOptions};
 use crate::open::OpenCube;
-use crate::sink::anomaly::AnomalySink;
 use crate::sink::memory::MemorySink;
 use chunkwise_core::cube::{Labels, Packing};
 use chunkwise_core::expr::{Scope, ScopeVariable};
@@ -17,8 +17,12 @@ use chunkwise_core::select::{BoxQuery, IndexQuery, LabelQuery, SelectError, Sele
 use chunkwise_core::stat::Statistic;
 use chunkwise_core::values::Column;
 use indexmap::IndexMap;
+use plan::Planned;
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+/// Rows of a table, at most.
+pub const MOST_ROWS: u64 = 100_000;
 
 /// A row of a table.
 pub type Record = Map<String, Value>;
@@ -96,8 +100,10 @@ pub enum JobError {
     Over { over: String, dim: String },
     #[error("an anomaly takes one statistic and at least one dimension, group or window; {statistics} were asked for")]
     Anomaly { statistics: usize },
-    #[error("the table would have {rows} rows; at most 100000 are printed")]
+    #[error("the table would have {rows} rows; at most {MOST_ROWS} are printed")]
     TooManyRows { rows: u64 },
+    #[error(transparent)]
+    Memory(#[from] plan::Refused),
     #[error("cannot write the output")]
     Write(#[source] BoxError),
 }
@@ -105,10 +111,8 @@ pub enum JobError {
 /// A request made into stages.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The stages.
-    pub stages: Vec<Stage>,
-    /// Of an anomaly, the first stages: one for each of `stages`, in order.
-    pub groups: Vec<Stage>,
+    /// What is run, in order: chains of stages, of which each feeds the next. An anomaly has two, all else has one.
+    pub chains: Vec<Vec<Stage>>,
     /// The selection, in indices.
     pub selection: Selection,
     /// Labels of each dimension, selected and grouped.
@@ -281,7 +285,9 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
             ..request.clone()
         };
         let mut prepared = prepare(cube, &plain)?;
-        prepared.groups = stages;
+        for (chain, first) in prepared.chains.iter_mut().zip(stages) {
+            chain.insert(0, first);
+        }
         return Ok(prepared);
     }
     for stage in &stages {
@@ -291,7 +297,8 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
             }
         }
     }
-    Ok(Prepared { stages, groups: Vec::new(), selection, labels: out, renamed, bounds })
+    let chains = stages.into_iter().map(|s| vec![s]).collect();
+    Ok(Prepared { chains, selection, labels: out, renamed, bounds })
 }
 
 impl Prepared {
@@ -300,23 +307,43 @@ impl Prepared {
         self.renamed.get(dim).map_or(dim, String::as_str)
     }
 
+    /// The last stage of each chain: what is asked for.
+    pub fn results(&self) -> impl Iterator<Item = &Stage> {
+        self.chains.iter().filter_map(|c| c.last())
+    }
+
+    /// Whether each cell less its group's statistic is asked for.
+    pub fn is_anomaly(&self) -> bool {
+        self.chains.iter().any(|c| c.len() > 1)
+    }
+
+    /// Rows of the result as a table.
+    pub fn rows(&self) -> u64 {
+        self.results()
+            .map(|s| s.output_shape().iter().fold(s.folded.len() as u64, |a, &b| a.saturating_mul(b)))
+            .fold(0, u64::saturating_add)
+    }
+
     /// Runs all stages and gives their values as rows: a row for each output cell and variable, a column for each statistic.
     ///
     /// # Errors
-    /// More than 100,000 rows; anything that goes wrong while running.
-    pub fn records(&self, cube: &OpenCube, counters: &Counters, options: &RunOptions) -> Result<Vec<Record>, JobError> {
-        let rows: u64 = self
-            .stages
-            .iter()
-            .map(|s| s.output_shape().iter().product::<u64>().saturating_mul(s.folded.len() as u64))
-            .fold(0, u64::saturating_add);
-        if rows > 100_000 {
+    /// More than [`MOST_ROWS`] rows; anything that goes wrong while running.
+    pub fn records(
+        &self,
+        cube: &OpenCube,
+        plan: &Planned,
+        counters: &Counters,
+        options: &RunOptions,
+    ) -> Result<Vec<Record>, JobError> {
+        let rows = self.rows();
+        if rows > MOST_ROWS {
             return Err(JobError::TooManyRows { rows });
         }
         let mut records = Vec::new();
-        for (i, stage) in self.stages.iter().enumerate() {
+        for (i, chain) in self.chains.iter().enumerate() {
+            let Some(stage) = chain.last() else { continue };
             let sink = MemorySink::new(stage);
-            self.run_stage(i, cube, &sink, counters, options)?;
+            self.run_chain(i, cube, plan, &sink, counters, options)?;
             let shape = stage.output_shape();
             let texts: Vec<Vec<Value>> =
                 stage.output_dims().map(|i| label_values(&self.labels[&stage.dims[i].name])).collect();
@@ -333,9 +360,10 @@ impl Prepared {
                     }
                     for (s, column) in columns.iter().enumerate() {
                         let statistic = folded.statistics[s];
-                        let stored = keeps_stored(statistic) && self.groups.is_empty();
+                        let stored = keeps_stored(statistic) && !self.is_anomaly();
                         let packing = if stored { folded.packing } else { Packing::NONE };
-                        let shown = self.groups.get(i).map_or(statistic, |g| g.folded[f].statistics[0]);
+                        // Of an anomaly, the statistic of the first stage.
+                        let shown = chain[0].folded[f].statistics[s];
                         record.insert(shown.name().to_owned(), json_value(column, cell as usize, packing));
                     }
                     records.push(record);
@@ -343,48 +371,6 @@ impl Prepared {
             }
         }
         Ok(records)
-    }
-
-    /// Runs all stages into a sink each, made by `sink`.
-    ///
-    /// # Errors
-    /// Anything that goes wrong while running.
-    pub fn run(
-        &self,
-        cube: &OpenCube,
-        sink: &dyn Fn(usize) -> Box<dyn Sink>,
-        counters: &Counters,
-        options: &RunOptions,
-    ) -> Result<(), JobError> {
-        for i in 0..self.stages.len() {
-            self.run_stage(i, cube, sink(i).as_ref(), counters, options)?;
-        }
-        Ok(())
-    }
-
-    /// Runs stage `i`, and the stage that it needs, into `sink`.
-    fn run_stage(
-        &self,
-        i: usize,
-        cube: &OpenCube,
-        sink: &dyn Sink,
-        counters: &Counters,
-        options: &RunOptions,
-    ) -> Result<(), JobError> {
-        let stage = &self.stages[i];
-        let Some(first) = self.groups.get(i) else {
-            return Ok(exec::run(stage, &cube.store, sink, counters, options)?);
-        };
-        let found = MemorySink::new(first);
-        exec::run(first, &cube.store, &found, counters, options)?;
-        let packing = first
-            .folded
-            .iter()
-            .map(|f| (f.packing, if keeps_stored(f.statistics[0]) { f.packing } else { Packing::NONE }))
-            .collect();
-        let columns = found.into_columns();
-        let less = AnomalySink::new(first, &columns, packing, sink);
-        Ok(exec::run(stage, &cube.store, &less, counters, options)?)
     }
 }
 

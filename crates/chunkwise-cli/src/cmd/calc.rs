@@ -2,7 +2,7 @@
 
 use crate::args::{CalcArgs, Common};
 use crate::exit::CliError;
-use crate::job::{Ready, request};
+use crate::job::{Ready, destination, request};
 use chunkwise::job::prepare;
 use std::process::ExitCode;
 
@@ -10,9 +10,10 @@ pub(crate) fn run(args: &CalcArgs, common: &Common) -> Result<ExitCode, CliError
     let (cube, mut request) = request(&args.cube, &args.select, &args.decode)?;
     request.formulas.extend(args.formulas.iter().cloned());
     let prepared = prepare(&cube, &request)?;
-    let ready = Ready::new(cube, prepared, &args.job, 0, None)?;
+    let to = destination(Some(&args.output), Some(&args.layout), args.overwrite, &cube)?;
+    let ready = Ready::new(cube, prepared, to, &args.job, 0, None)?;
     if args.job.explain {
         return ready.explain(common.json());
     }
-    ready.deliver(Some(&args.output), Some(&args.layout), args.overwrite, common, |r| r)
+    ready.deliver(common, |r| r)
 }

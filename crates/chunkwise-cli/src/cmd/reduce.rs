@@ -2,7 +2,7 @@
 
 use crate::args::{Common, ReduceArgs};
 use crate::exit::CliError;
-use crate::job::{Ready, request, statistics};
+use crate::job::{Ready, destination, request, statistics};
 use chunkwise::job::{Anomaly, Over, prepare};
 use chunkwise_core::group::{Cycle, Window};
 use std::process::ExitCode;
@@ -26,9 +26,10 @@ pub(crate) fn run(args: &ReduceArgs, common: &Common) -> Result<ExitCode, CliErr
         dims => Over::Dims(dims.iter().map(|d| d.trim().to_owned()).collect()),
     };
     let prepared = prepare(&cube, &request)?;
-    let ready = Ready::new(cube, prepared, &args.job, args.ddof, args.min_count)?;
+    let to = destination(args.output.as_deref(), Some(&args.layout), args.overwrite, &cube)?;
+    let ready = Ready::new(cube, prepared, to, &args.job, args.ddof, args.min_count)?;
     if args.job.explain {
         return ready.explain(common.json());
     }
-    ready.deliver(args.output.as_deref(), Some(&args.layout), args.overwrite, common, |r| r)
+    ready.deliver(common, |r| r)
 }

@@ -2,7 +2,7 @@
 
 use crate::args::{Common, SeriesArgs};
 use crate::exit::CliError;
-use crate::job::{Ready, request};
+use crate::job::{Destination, Ready, request};
 use crate::output::{self, Overwrite, Record, TableFile};
 use chunkwise::job::{label_values, prepare};
 use chunkwise_core::cube::Labels;
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         }
         let again = chunkwise::open::open_with(&args.cube, &crate::cmd::info::decode_options(&args.decode)?)?;
         let prepared = prepare(&again, &own)?;
-        let ready = Ready::new(again, prepared, &args.job, 0, None)?;
+        let ready = Ready::new(again, prepared, Destination::Screen, &args.job, 0, None)?;
         if args.job.explain {
             return ready.explain(common.json());
         }

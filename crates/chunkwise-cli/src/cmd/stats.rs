@@ -2,7 +2,7 @@
 
 use crate::args::{Common, StatsArgs};
 use crate::exit::CliError;
-use crate::job::{Ready, request};
+use crate::job::{Ready, destination, request};
 use chunkwise::job::{Over, prepare};
 use chunkwise_core::stat::Statistic;
 use std::process::ExitCode;
@@ -16,9 +16,10 @@ pub(crate) fn run(args: &StatsArgs, common: &Common) -> Result<ExitCode, CliErro
         None => Over::All,
     };
     let prepared = prepare(&cube, &request)?;
-    let ready = Ready::new(cube, prepared, &args.job, 0, None)?;
+    let to = destination(args.output.as_deref(), None, args.overwrite, &cube)?;
+    let ready = Ready::new(cube, prepared, to, &args.job, 0, None)?;
     if args.job.explain {
         return ready.explain(common.json());
     }
-    ready.deliver(args.output.as_deref(), None, args.overwrite, common, |r| r)
+    ready.deliver(common, |r| r)
 }

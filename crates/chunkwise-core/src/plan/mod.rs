@@ -1,7 +1,11 @@
 //! The job as a value: stages, what they read, what they fold, what they cost.
 
 pub mod cost;
+mod footprint;
 pub mod lower;
+pub mod partition;
+pub mod schedule;
+pub mod touched;
 
 use crate::cube::{Packing, Variable};
 use crate::dtype::DType;
@@ -86,9 +90,14 @@ impl Stage {
         self.dims.iter().map(WalkDim::patch_count).product()
     }
 
-    /// Index along each dimension of patch `p`, in C order.
-    pub fn patch_at(&self, p: u64) -> Vec<u64> {
-        unravel(p, self.dims.iter().map(WalkDim::patch_count))
+    /// Index along each dimension of patch `p` of a sweep; `order` lists the dimensions, the slowest first.
+    pub fn patch_at(&self, order: &[usize], p: u64) -> Vec<u64> {
+        let swept = unravel(p, order.iter().map(|&d| self.dims[d].patch_count()));
+        let mut patch = vec![0; self.dims.len()];
+        for (&d, at) in order.iter().zip(swept) {
+            patch[d] = at;
+        }
+        patch
     }
 
     /// Intervals of each dimension in a patch.
@@ -99,6 +108,11 @@ impl Stage {
     /// Output cells of a patch along the dimensions of the output.
     pub fn patch_output(&self, patch: &[u64]) -> Vec<(u64, u64)> {
         self.output_dims().map(|i| self.dims[i].patch_output(patch[i])).collect()
+    }
+
+    /// Number of output cells of a patch.
+    pub fn patch_cells(&self, patch: &[u64]) -> u64 {
+        self.patch_output(patch).iter().map(|(a, b)| b - a).product()
     }
 
     /// The dimensions that the output has.

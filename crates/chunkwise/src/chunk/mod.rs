@@ -162,6 +162,13 @@ impl ChunkReader {
         self.chain.encoded_size(&shape?)
     }
 
+    /// Bytes of a chunk once it is decoded; `None` where there is no such chunk or its cells have no fixed size.
+    pub fn decoded_size(&self, chunk: &[u64]) -> Option<u64> {
+        let DataType::Number(dtype) = self.dtype else { return None };
+        let cells = self.shape(chunk).ok()?.iter().try_fold(1u64, |a, &n| a.checked_mul(n))?;
+        cells.checked_mul(dtype.size() as u64)
+    }
+
     /// Which stored object holds a chunk.
     ///
     /// # Errors
@@ -220,27 +227,35 @@ impl ChunkReader {
     ///
     /// # Errors
     /// There is no such chunk, it cannot be fetched, or the index of its shard is damaged.
-    pub async fn fetch(&self, chunk: &[u64]) -> Result<Option<Vec<u8>>, ChunkError> {
+    pub async fn fetch(&self, chunk: &[u64]) -> Result<(Fetched, Option<Vec<u8>>), ChunkError> {
         let address = self.address(chunk)?;
         let failed = |source| self.fetch_error(chunk, &address, source);
-        let (Some(shards), Some(within)) = (&self.shards, address.within) else {
-            return self.store.get_async(&address.key, ByteRange::Whole).await.map_err(failed);
-        };
-        let slot = shards.slot(&address.object);
-        if slot.index.get().is_none() {
-            let _reading = slot.task.lock().await;
+        let mut fetched = Fetched::default();
+        let mut range = ByteRange::Whole;
+        if let (Some(shards), Some(within)) = (&self.shards, address.within) {
+            let slot = shards.slot(&address.object);
             if slot.index.get().is_none() {
-                let bytes = self.store.get_async(&address.key, shards.index_range()).await;
-                self.keep_index(shards, &slot, chunk, &address, bytes)?;
+                let _reading = slot.task.lock().await;
+                if slot.index.get().is_none() {
+                    let bytes = self.store.get_async(&address.key, shards.index_range()).await;
+                    let stored = self.keep_index(shards, &slot, chunk, &address, bytes)?;
+                    fetched.requests += 1;
+                    fetched.encoded_bytes += if stored { shards.index_size() } else { 0 };
+                }
+            }
+            match self.inner_range(shards, &slot, within, chunk)? {
+                Some(inner) => range = inner,
+                None => return Ok((fetched, None)),
             }
         }
-        let Some(range) = self.inner_range(shards, &slot, within, chunk)? else {
-            return Ok(None);
-        };
-        match self.store.get_async(&address.key, range).await.map_err(failed)? {
-            Some(bytes) => Ok(Some(bytes)),
-            None => Err(self.decode_error(chunk, DecodeError::Vanished)),
+        let bytes = self.store.get_async(&address.key, range).await.map_err(failed)?;
+        if bytes.is_none() && self.shards.is_some() {
+            return Err(self.decode_error(chunk, DecodeError::Vanished));
         }
+        fetched.requests += 1;
+        fetched.existed = bytes.is_some();
+        fetched.encoded_bytes += bytes.as_ref().map_or(0, |b| b.len() as u64);
+        Ok((fetched, bytes))
     }
 
     /// Decodes what [`ChunkReader::fetch`] gave, as [`ChunkReader::read`] does.

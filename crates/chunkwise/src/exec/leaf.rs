@@ -1,8 +1,8 @@
 //! One leaf: its chunks are read, cut to the selection, and decoded or evaluated into what is folded.
 
 use super::ExecError;
-use super::cache::{ChunkCache, Counters};
-use crate::chunk::{ChunkReader, Scratch};
+use super::cache::Chunks;
+use crate::chunk::Scratch;
 use chunkwise_core::cube::Variable;
 use chunkwise_core::dtype::{DType, Element, ForElement, Scalar};
 use chunkwise_core::expr::{Evaluator, InputColumn, OutputColumn};
@@ -15,12 +15,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What one thread needs to read and evaluate leaves, kept from leaf to leaf.
-#[derive(Debug)]
 pub(crate) struct LeafReader<'a> {
     stage: &'a Stage,
-    readers: &'a [ChunkReader],
-    cache: &'a ChunkCache,
-    counters: &'a Counters,
+    chunks: &'a Chunks<'a>,
     scratch: Scratch,
     evaluator: Option<Evaluator>,
     columns: Vec<Vec<f64>>,
@@ -37,17 +34,11 @@ pub(crate) struct LeafValues {
 }
 
 impl<'a> LeafReader<'a> {
-    pub(crate) fn new(
-        stage: &'a Stage,
-        readers: &'a [ChunkReader],
-        cache: &'a ChunkCache,
-        counters: &'a Counters,
-    ) -> LeafReader<'a> {
+    pub(crate) fn new(chunks: &'a Chunks<'a>) -> LeafReader<'a> {
+        let stage = chunks.stage;
         LeafReader {
             stage,
-            readers,
-            cache,
-            counters,
+            chunks,
             scratch: Scratch::new(),
             evaluator: stage.formulas.as_ref().map(Evaluator::new),
             columns: Vec::new(),
@@ -61,13 +52,7 @@ impl<'a> LeafReader<'a> {
         for input in &self.stage.inputs {
             let chunk = self.stage.chunk_of(input, leaf);
             if !chunks.iter().any(|(a, c, _)| *a == input.array && *c == chunk) {
-                let bytes = self.cache.get(
-                    input.array,
-                    &chunk,
-                    &self.readers[input.array],
-                    &mut self.scratch,
-                    self.counters,
-                )?;
+                let bytes = self.chunks.get(input.array, &chunk, &mut self.scratch)?;
                 chunks.push((input.array, chunk, bytes));
             }
         }

@@ -1,5 +1,6 @@
 //! The result of a request as a new cube.
 
+use super::plan::Planned;
 use super::{JobError, Prepared, keeps_stored};
 use crate::exec::{Counters, RunOptions};
 use crate::open::OpenCube;
@@ -15,7 +16,7 @@ use chunkwise_core::cf::time::{TimeAxis, TimeUnits};
 use chunkwise_core::cube::{Attrs, ChunkSizes, DataType, Labels, Packing, Role as VariableRole};
 use chunkwise_core::dtype::DType;
 use chunkwise_core::grid::Role;
-use chunkwise_core::plan::{Axis, From, Stage};
+use chunkwise_core::plan::{Axis, From, Stage, schedule};
 use chunkwise_core::stat::Statistic;
 use indexmap::IndexMap;
 use std::path::PathBuf;
@@ -43,28 +44,44 @@ pub struct OutputOptions {
     pub history: String,
 }
 
+/// Arrays of a result, and what goes into them.
+#[derive(Clone, Debug)]
+pub struct OutputArrays {
+    arrays: Vec<ArraySpec>,
+    /// By chain, by what is folded, by statistic.
+    targets: Vec<Vec<Vec<Target>>>,
+}
+
+impl OutputArrays {
+    /// Where the values of each chain go, as plans know it.
+    pub fn targets(&self) -> Vec<schedule::Target> {
+        let array = |t: &Target| {
+            let spec = &self.arrays[t.array];
+            schedule::OutputArray {
+                chunks: spec.chunks.clone(),
+                shards: spec.shards.clone(),
+                cell_bytes: t.output.stored.size() as u64,
+            }
+        };
+        self.targets.iter().map(|chain| schedule::Target::Arrays(chain.iter().flatten().map(array).collect())).collect()
+    }
+}
+
 impl Prepared {
-    /// Runs all stages into a new Zarr cube.
+    /// The arrays that the result is written into, and what of each chain goes where.
     ///
     /// # Errors
-    /// Anything that goes wrong while reading, computing or writing; the output is then removed.
-    pub fn write(
-        &self,
-        cube: &OpenCube,
-        options: &OutputOptions,
-        counters: &Counters,
-        run: &RunOptions,
-    ) -> Result<Written, JobError> {
+    /// An element type that cannot hold the result.
+    pub fn arrays(&self, cube: &OpenCube, options: &OutputOptions) -> Result<OutputArrays, JobError> {
         let mut arrays = Vec::new();
-        let mut whole: Vec<(usize, Vec<u8>)> = Vec::new();
         let mut targets = Vec::new();
-        for stage in &self.stages {
+        for stage in self.results() {
             let mut of_stage = Vec::new();
             for folded in &stage.folded {
                 let mut of_folded = Vec::new();
                 for &statistic in &folded.statistics {
                     let (spec, output) = self.array(cube, stage, folded, statistic, options)?;
-                    let stored = keeps_stored(statistic) && self.groups.is_empty();
+                    let stored = keeps_stored(statistic) && !self.is_anomaly();
                     let packing = if stored { folded.packing } else { Packing::NONE };
                     of_folded.push(Target { array: arrays.len(), output, packing, stored });
                     arrays.push(spec);
@@ -73,6 +90,23 @@ impl Prepared {
             }
             targets.push(of_stage);
         }
+        Ok(OutputArrays { arrays, targets })
+    }
+
+    /// Runs the request into a new Zarr cube.
+    ///
+    /// # Errors
+    /// Anything that goes wrong while reading, computing or writing; the output is then removed.
+    pub fn write(
+        &self,
+        cube: &OpenCube,
+        options: &OutputOptions,
+        plan: &Planned,
+        counters: &Counters,
+        run: &RunOptions,
+    ) -> Result<Written, JobError> {
+        let OutputArrays { mut arrays, targets } = self.arrays(cube, options)?;
+        let mut whole: Vec<(usize, Vec<u8>)> = Vec::new();
         self.coordinates(cube, options, &mut arrays, &mut whole)?;
         let names: Vec<String> = arrays.iter().map(|a: &ArraySpec| a.path.clone()).collect();
         for a in &mut arrays {
@@ -102,7 +136,7 @@ impl Prepared {
             }
             for (i, targets) in targets.into_iter().enumerate() {
                 let sink = ZarrSink::new(&writer, targets);
-                self.run_stage(i, cube, &sink, counters, run)?;
+                self.run_chain(i, cube, plan, &sink, counters, run)?;
             }
             Ok(())
         })();
@@ -126,9 +160,8 @@ impl Prepared {
     ) -> Result<(ArraySpec, OutputType), JobError> {
         let several = folded.statistics.len() > 1;
         let path = if several { format!("{}_{}", folded.name, statistic.name()) } else { folded.name.clone() };
-        let anomaly = !self.groups.is_empty();
         // An anomaly is stored as the float that a mean is.
-        let named = if anomaly {
+        let named = if self.is_anomaly() {
             encode::Statistic::Mean
         } else {
             encode::Statistic::from_name(statistic.name()).unwrap_or(encode::Statistic::Value)

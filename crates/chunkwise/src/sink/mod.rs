@@ -2,4 +2,5 @@
 
 pub mod anomaly;
 pub mod memory;
+pub mod offset;
 pub mod zarr;

@@ -1,0 +1,366 @@
+//! What a stage holds in memory while it is walked.
+
+use super::schedule::{OutputArray, Sharing, Target};
+use super::{Axis, Stage};
+use crate::cube::ChunkSizes;
+use crate::grid::{Indices, Role, WalkDim};
+use crate::stat::finish::states_for;
+use crate::stat::state::{State, StateKind};
+use std::borrow::Cow;
+
+/// Decoders and encoders of one thread.
+const CODECS: u64 = 2 << 20;
+
+/// A way to walk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held<'a> {
+    pub(super) order: &'a [usize],
+    pub(super) sharing: Sharing,
+    pub(super) threads: usize,
+    pub(super) window: usize,
+}
+
+/// One loop over pieces of a dimension, and the chunks of an array along it.
+#[derive(Clone, Debug)]
+struct Loop {
+    /// Of each piece, without repeats: chunks that lie across its ends, and chunks within it.
+    pieces: Vec<(u64, u64)>,
+    /// Chunks along the whole loop.
+    all: u64,
+    /// Most chunks of one piece.
+    most: u64,
+}
+
+/// The figures of a stage, from which the bytes of any way to walk it follow.
+#[derive(Debug)]
+pub(super) struct Footprint<'a> {
+    stage: &'a Stage,
+    target: &'a Target,
+    /// Bytes of the states of a patch, of a leaf in work, and of a patch's finished values.
+    state: u64,
+    leaf: u64,
+    finished: u64,
+    /// Cells of the output of a tile.
+    output_cells: u64,
+    /// For each view: bytes of a chunk, patch loops and leaf loops by dimension.
+    inputs: Vec<(u64, Vec<Loop>, Vec<Loop>)>,
+    /// For each output array: bytes of what is filled at once, and loops by dimension (`None`: not in the output).
+    outputs: Vec<(u64, Vec<Option<Loop>>)>,
+    /// Bytes of the largest output chunk.
+    output_chunk: u64,
+    patches: u64,
+}
+
+impl<'a> Footprint<'a> {
+    pub(super) fn new(stage: &'a Stage, tiles: &[Vec<(u64, u64)>], target: &'a Target) -> Footprint<'a> {
+        let parts: Vec<Vec<Cow<'_, WalkDim>>> = stage
+            .dims
+            .iter()
+            .zip(tiles)
+            .map(|(d, t)| match t.as_slice() {
+                [one] if *one == (0, d.len()) => vec![Cow::Borrowed(d)],
+                many => many.iter().map(|&(a, b)| Cow::Owned(d.tile(a, b))).collect(),
+            })
+            .collect();
+        let most = |f: &dyn Fn(&WalkDim) -> u64| -> Vec<u64> {
+            parts.iter().map(|t| t.iter().map(|d| f(d)).max().unwrap_or(0)).collect()
+        };
+        let product = |v: Vec<u64>| v.into_iter().fold(1, u64::saturating_mul);
+        let leaf_cells = product(most(&|d| d.cuts.longest()));
+        let patch_cells = product(most(&WalkDim::longest_patch));
+        let inputs = stage
+            .inputs
+            .iter()
+            .map(|view| {
+                let array = &stage.arrays[view.array];
+                let cells = array.chunks.iter().map(ChunkSizes::longest).fold(1, u64::saturating_mul);
+                let bytes = cells.saturating_mul(array.view.map_or(1, |d| d.size() as u64));
+                let loops = |of: &dyn Fn(&[Cow<'_, WalkDim>], Option<&ChunkSizes>) -> Loop| -> Vec<Loop> {
+                    parts
+                        .iter()
+                        .enumerate()
+                        .map(|(d, part)| {
+                            let axis = view.axes.iter().position(|a| *a == Axis::Walk(d));
+                            of(part, axis.map(|a| &array.chunks[a]))
+                        })
+                        .collect()
+                };
+                (bytes, loops(&patch_loop), loops(&leaf_loop))
+            })
+            .collect();
+        let outputs = output_loops(stage, &parts, target);
+        let largest = match target {
+            Target::Arrays(arrays) => arrays.iter().map(|a| bytes_of(&a.chunks, a)).max().unwrap_or(0),
+            _ => 0,
+        };
+        Footprint {
+            stage,
+            target,
+            state: state_bytes(stage, patch_cells),
+            leaf: leaf_bytes(stage, leaf_cells),
+            finished: patch_cells.saturating_mul(2 * 9),
+            output_cells: product(most(&WalkDim::output_len)),
+            inputs,
+            outputs,
+            output_chunk: largest,
+            patches: product(most(&WalkDim::patch_count)),
+        }
+    }
+
+    /// What a thread may take: patches where there are enough, and leaves; the faster first.
+    pub(super) fn sharings(&self, threads: usize) -> Vec<Sharing> {
+        match (threads, self.patches >= 2 * threads as u64) {
+            (1, _) => vec![Sharing::Patches],
+            (_, true) => vec![Sharing::Patches, Sharing::Leaves],
+            (_, false) => vec![Sharing::Leaves],
+        }
+    }
+
+    /// Bytes of the whole output of a tile, kept for a later stage.
+    pub(super) fn kept(&self) -> u64 {
+        let columns: u64 = self.stage.folded.iter().map(|f| f.statistics.len() as u64).sum();
+        self.output_cells.saturating_mul(9 * columns)
+    }
+
+    /// Bytes that a walk takes at most.
+    pub(super) fn bytes(&self, walk: Held<'_>) -> u64 {
+        let threads = walk.threads as u64;
+        let own = match walk.sharing {
+            Sharing::Patches => {
+                threads.saturating_mul(self.state.saturating_add(self.leaf).saturating_add(self.finished))
+            }
+            Sharing::Leaves => {
+                let leaf = self.leaf.saturating_add(self.state.min(self.leaf));
+                (walk.window as u64).saturating_mul(leaf).saturating_add(self.state).saturating_add(self.finished)
+            }
+        };
+        let mut bytes = own.saturating_add(threads * CODECS);
+        for (size, patches, leaves) in &self.inputs {
+            bytes = bytes.saturating_add(shared(patches, leaves, walk).saturating_mul(*size));
+        }
+        match self.target {
+            Target::Nothing => {}
+            Target::Memory => bytes = bytes.saturating_add(self.kept()),
+            Target::Arrays(_) => {
+                bytes = bytes.saturating_add(threads.saturating_mul(3 * self.output_chunk));
+                for (size, loops) in &self.outputs {
+                    bytes = bytes.saturating_add(frontier(loops, walk).saturating_mul(*size));
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// Decoded chunks of one view that are held for later leaves.
+fn shared(patches: &[Loop], leaves: &[Loop], walk: Held<'_>) -> u64 {
+    // Within a patch, leaves are in C order.
+    let mut in_patch = 0u64;
+    let mut inner = 1u64;
+    for l in leaves.iter().rev() {
+        in_patch = l.pieces.iter().map(|&(s, w)| s * inner + if w > 0 { in_patch } else { 0 }).max().unwrap_or(0);
+        inner = inner.saturating_mul(l.all);
+    }
+    let mut held = in_patch;
+    for (k, &d) in walk.order.iter().enumerate().rev() {
+        let inside = walk.order[k + 1..].iter().map(|&j| patches[j].all).fold(1, u64::saturating_mul);
+        let outside = walk.order[..k].iter().map(|&j| patches[j].most).fold(1, u64::saturating_mul);
+        let across = inside.saturating_mul(outside);
+        held = patches[d]
+            .pieces
+            .iter()
+            .map(|&(s, w)| s.saturating_mul(across).saturating_add(if w > 0 { held } else { 0 }))
+            .max()
+            .unwrap_or(0);
+    }
+    // Threads that take patches have a patch each in work.
+    let more = if walk.sharing == Sharing::Patches { walk.threads as u64 - 1 } else { 0 };
+    held.saturating_add(in_patch.saturating_mul(more))
+}
+
+/// Output chunks of one array that are partly filled.
+fn frontier(loops: &[Option<Loop>], walk: Held<'_>) -> u64 {
+    let mut held = 0u64;
+    let mut inner = 1u64;
+    let mut touched = 1u64;
+    for l in walk.order.iter().rev().filter_map(|&d| loops[d].as_ref()) {
+        held = l
+            .pieces
+            .iter()
+            .map(|&(s, w)| s.saturating_mul(inner).saturating_add(w.saturating_mul(held)))
+            .max()
+            .unwrap_or(0);
+        inner = inner.saturating_mul(l.all);
+        touched = touched.saturating_mul(l.most);
+    }
+    if held == 0 {
+        return 0;
+    }
+    let others = if walk.sharing == Sharing::Patches { walk.threads as u64 - 1 } else { 0 };
+    held.saturating_add(touched.saturating_mul(others)).min(inner)
+}
+
+/// The patches of a dimension, and the chunks of an array along it (`None`: the array lacks it).
+fn patch_loop(parts: &[Cow<'_, WalkDim>], chunks: Option<&ChunkSizes>) -> Loop {
+    let mut l = Loop { pieces: Vec::new(), all: 0, most: 0 };
+    for dim in parts {
+        let patches = dim.patch_count();
+        let Some(sizes) = chunks else {
+            l.add(if patches > 1 { (1, 0) } else { (0, 1) }, 1);
+            continue;
+        };
+        let touched = dim.chunks_touched(sizes);
+        if let Indices::List(_) = dim.indices {
+            let again = dim.cuts.count() > touched && patches > 1;
+            l.add(if again { (touched, 0) } else { (0, 1) }, touched);
+            continue;
+        }
+        let chunk = |interval: u64| sizes.locate(dim.indices.at(dim.cuts.start(interval))).0;
+        if matches!(dim.role, Role::Reduce | Role::Cycle { .. }) {
+            l.add((0, touched), touched);
+            continue;
+        }
+        if patches == dim.cuts.count() && touched == patches {
+            // Every patch is a chunk of its own.
+            l.add((0, 1), touched);
+            continue;
+        }
+        for p in 0..patches {
+            let (a, b) = dim.patch_intervals(p);
+            if a == b {
+                continue;
+            }
+            let (first, last) = (chunk(a), chunk(b - 1));
+            let before = a > 0 && chunk(a - 1) == first;
+            let after = b < dim.cuts.count() && chunk(b) == last;
+            let count = last - first + 1;
+            let across = match count {
+                1 => u64::from(before || after),
+                _ => u64::from(before) + u64::from(after),
+            };
+            l.add((across, count - across), touched);
+        }
+    }
+    l
+}
+
+/// The intervals of one patch of a dimension, and the chunks of an array along it.
+fn leaf_loop(parts: &[Cow<'_, WalkDim>], chunks: Option<&ChunkSizes>) -> Loop {
+    let mut l = Loop { pieces: Vec::new(), all: 0, most: 0 };
+    for dim in parts {
+        let intervals = dim.most_intervals();
+        match chunks {
+            None => l.add(if intervals > 1 { (1, 0) } else { (0, 1) }, 1),
+            Some(sizes) => {
+                let touched = dim.chunks_touched(sizes);
+                let again = dim.cuts.count() > touched && intervals > 1;
+                l.add(if again { (1, 0) } else { (0, 1) }, touched.min(intervals));
+            }
+        }
+    }
+    l
+}
+
+impl Loop {
+    fn add(&mut self, piece: (u64, u64), all: u64) {
+        if !self.pieces.contains(&piece) {
+            self.pieces.push(piece);
+        }
+        self.all = self.all.max(all);
+        self.most = self.most.max(piece.0 + piece.1);
+    }
+}
+
+fn output_loops(stage: &Stage, parts: &[Vec<Cow<'_, WalkDim>>], target: &Target) -> Vec<(u64, Vec<Option<Loop>>)> {
+    let Target::Arrays(arrays) = target else { return Vec::new() };
+    let mut all = Vec::new();
+    for array in arrays {
+        // Encoded inner chunks wait for their shard; decoded ones for their last cell.
+        for sizes in std::iter::once(&array.chunks).chain(&array.shards) {
+            let mut axis = sizes.iter();
+            let loops = stage
+                .dims
+                .iter()
+                .zip(parts)
+                .map(|(d, part)| if d.is_output() { axis.next().map(|&c| output_loop(part, c)) } else { None })
+                .collect();
+            all.push((bytes_of(sizes, array), loops));
+        }
+    }
+    all
+}
+
+/// The patches of a dimension, and the chunks of `size` cells that they fill.
+fn output_loop(parts: &[Cow<'_, WalkDim>], size: u64) -> Loop {
+    let mut l = Loop { pieces: Vec::new(), all: 0, most: 0 };
+    for dim in parts {
+        let len = dim.output_len();
+        let all = len.div_ceil(size);
+        for p in 0..dim.patch_count() {
+            let (a, b) = dim.patch_output(p);
+            if a == b {
+                continue;
+            }
+            let (first, last) = (a / size, (b - 1) / size);
+            let starts = a % size == 0;
+            let ends = b % size == 0 || b == len;
+            let count = last - first + 1;
+            let across = match count {
+                1 => u64::from(!(starts && ends)),
+                _ => u64::from(!starts) + u64::from(!ends),
+            };
+            l.add((across, count - across), all);
+        }
+    }
+    l
+}
+
+fn bytes_of(sizes: &[u64], array: &OutputArray) -> u64 {
+    sizes.iter().fold(array.cell_bytes, |a, &b| a.saturating_mul(b))
+}
+
+/// Bytes of the states of a patch of `cells` cells.
+fn state_bytes(stage: &Stage, cells: u64) -> u64 {
+    let most = stage.most_per_cell();
+    let mut bytes = 0u64;
+    for f in &stage.folded {
+        for kind in states_for(&f.statistics).0 {
+            let one = State::bytes_per_cell(kind, f.element, most);
+            let exact = State::empty(kind, f.element, 0, most).is_associative();
+            let copies = if exact || kind == StateKind::Series { 1 } else { 3 + tree_depth(stage) };
+            bytes = bytes.saturating_add(one.saturating_mul(cells).saturating_mul(copies));
+        }
+    }
+    bytes
+}
+
+fn tree_depth(stage: &Stage) -> u64 {
+    let Some(i) = stage.outermost_folded() else { return 0 };
+    let segments = (stage.dims[i].cuts.count() >> super::SEGMENT) + 1;
+    u64::from(u64::BITS - segments.leading_zeros())
+}
+
+/// Bytes of a leaf while it is read and folded: its chunks, encoded and decoded, and its columns.
+fn leaf_bytes(stage: &Stage, cells: u64) -> u64 {
+    let mut bytes = 0u64;
+    let mut seen: Vec<(usize, Vec<Option<u64>>)> = Vec::new();
+    for view in &stage.inputs {
+        let array = &stage.arrays[view.array];
+        let picks = view.axes.iter().zip(&array.chunks).map(|(axis, c)| match axis {
+            Axis::Pick(i) => Some(c.locate(*i).0),
+            Axis::Walk(_) => None,
+        });
+        let key = (view.array, picks.collect());
+        if seen.contains(&key) {
+            continue;
+        }
+        seen.push(key);
+        let size = array.view.map_or(1, |d| d.size() as u64);
+        let chunk = array.chunks.iter().map(ChunkSizes::longest).fold(size, u64::saturating_mul);
+        bytes = bytes.saturating_add(chunk.saturating_mul(2));
+        // A leaf that is a part of a chunk is gathered.
+        bytes = bytes.saturating_add(cells.saturating_mul(size));
+    }
+    let columns = stage.formulas.as_ref().map_or(0, |f| f.outputs.len() + f.inputs.len()) as u64;
+    bytes.saturating_add(cells.saturating_mul(columns * 8 + 2))
+}

@@ -1,0 +1,264 @@
+//! How a request is run within its memory, and what it will cost.
+
+use super::{JobError, MOST_ROWS, Prepared, keeps_stored};
+use crate::chunk::ChunkReader;
+use crate::exec::{self, Counters, ExecError, NoSink, RunOptions, Sink, StageSchedule};
+use crate::memory;
+use crate::open::OpenCube;
+use crate::sink::anomaly::AnomalySink;
+use crate::sink::memory::MemorySink;
+use crate::sink::offset::OffsetSink;
+use crate::store::Access;
+use chunkwise_core::cube::Packing;
+use chunkwise_core::plan::cost::Cost;
+use chunkwise_core::plan::schedule::{Allowance, Redecode, Schedule, Target, schedule};
+use serde::Serialize;
+use thiserror::Error;
+
+/// Bytes of a row of a table, about: names, labels and numbers as JSON values.
+const ROW: u64 = 700;
+/// Encoded bytes of polled stores that are on their way or wait, at most.
+const FEED: u64 = 64 << 20;
+
+/// What a job may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Peak resident bytes of the process.
+    pub memory: u64,
+    /// Threads.
+    pub threads: usize,
+    /// Whether chunks may be decoded any number of times.
+    pub redecode: Redecode,
+}
+
+/// A request that fits its limits.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// How each chain of the request runs.
+    pub schedules: Vec<Schedule>,
+    /// Peak resident bytes that the process is projected to take.
+    pub memory: u64,
+    /// Room for chunks that are fetched ahead; 0 where the store answers at once.
+    pub feed_bytes: u64,
+}
+
+/// What a plan says before it runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explained {
+    /// All stages together.
+    #[serde(flatten)]
+    pub total: Figures,
+    /// Each stage.
+    pub stages: Vec<ExplainedStage>,
+}
+
+/// What a plan says of a stage.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExplainedStage {
+    /// What is folded.
+    pub name: String,
+    /// Its figures.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// Figures of a plan.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Figures {
+    /// Chunks asked for; absent ones count.
+    pub chunks: u64,
+    /// Requests to the store where all chunks exist.
+    pub requests: u64,
+    /// Bytes of these chunks as stored; `None` where only the store knows.
+    pub encoded_bytes: Option<u64>,
+    /// Bytes of these chunks once decoded.
+    pub decoded_bytes: u64,
+    /// Decoded bytes over what they would be if every chunk were decoded once.
+    pub amplification: f64,
+    /// Bytes of the result before compression, as 8-byte numbers.
+    pub output_bytes: u64,
+    /// Pieces that can run anywhere.
+    pub partitions: u64,
+    /// Peak resident bytes of the process.
+    pub memory_bytes: u64,
+}
+
+/// A job that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the job needs {needed} bytes of memory")]
+pub struct Refused {
+    /// The smallest budget that works, in whole MiB.
+    pub needed: u64,
+}
+
+impl Prepared {
+    /// Fits the request into `limits`. `targets` says, for each chain, where its values go.
+    ///
+    /// # Errors
+    /// It does not fit, or is a table of too many rows.
+    pub fn plan(&self, cube: &OpenCube, targets: &[Target], limits: Limits) -> Result<Planned, JobError> {
+        let table = targets.contains(&Target::Memory);
+        let rows = self.rows();
+        if table && rows > MOST_ROWS {
+            return Err(JobError::TooManyRows { rows });
+        }
+        let feed_bytes = match cube.store.access() {
+            Access::Inline => 0,
+            Access::Polled => FEED.min(limits.memory / 4),
+        };
+        let base = memory::base() + feed_bytes + if table { rows * ROW } else { 0 };
+        let allowed = Allowance {
+            bytes: limits.memory.saturating_sub(base),
+            threads: limits.threads.max(1),
+            redecode: limits.redecode,
+        };
+        let mut schedules = Vec::new();
+        let mut needed = None;
+        for (chain, target) in self.chains.iter().zip(targets) {
+            match schedule(chain, target, allowed) {
+                Ok(found) if limits.memory >= base => schedules.push(found),
+                Ok(found) => needed = needed.max(Some(found.bytes)),
+                Err(bytes) => needed = needed.max(Some(bytes)),
+            }
+        }
+        if let Some(bytes) = needed {
+            // Up to whole MiB, so that what is told works when it is given back.
+            return Err(Refused { needed: base.saturating_add(bytes).next_multiple_of(1 << 20) }.into());
+        }
+        let most = schedules.iter().map(|s| s.bytes).max().unwrap_or(0);
+        Ok(Planned { schedules, memory: base + most, feed_bytes })
+    }
+
+    /// What chain `i` costs, stage by stage.
+    fn costs(&self, i: usize, schedule: &Schedule) -> Vec<Cost> {
+        self.chains[i]
+            .iter()
+            .map(|stage| match schedule.tile_count() {
+                1 => stage.cost(),
+                tiles => (0..tiles).map(|t| stage.tile(&schedule.tile(t)).cost()).fold(Cost::default(), Cost::plus),
+            })
+            .collect()
+    }
+
+    /// What the plan says of each stage, and of all together.
+    ///
+    /// # Errors
+    /// A variable that cannot be read.
+    pub fn explain(&self, cube: &OpenCube, plan: &Planned) -> Result<Explained, JobError> {
+        let mut stages = Vec::new();
+        for (i, (chain, schedule)) in self.chains.iter().zip(&plan.schedules).enumerate() {
+            for (k, (stage, cost)) in chain.iter().zip(self.costs(i, schedule)).enumerate() {
+                let once = stage.cost();
+                let mut encoded_bytes = Some(0u64);
+                if schedule.tile_count() > 1 || stage.arrays.len() != 1 {
+                    encoded_bytes = None;
+                }
+                for array in &stage.arrays {
+                    let size =
+                        ChunkReader::new(array, cube.store.clone()).map_err(ExecError::from)?.encoded_size_known();
+                    encoded_bytes = encoded_bytes
+                        .zip(size.filter(|_| array.shards.is_none()))
+                        .map(|(all, s)| all + s * cost.chunks);
+                }
+                let names: Vec<&str> = stage.folded.iter().map(|f| f.name.as_str()).collect();
+                stages.push(ExplainedStage {
+                    name: names.join(", "),
+                    figures: Figures {
+                        chunks: cost.chunks,
+                        requests: cost.requests,
+                        encoded_bytes,
+                        decoded_bytes: cost.decoded_bytes,
+                        amplification: cost.decoded_bytes as f64 / once.decoded_bytes.max(1) as f64,
+                        output_bytes: if k + 1 == chain.len() { once.output_bytes } else { 0 },
+                        partitions: self.partitions(i, k, schedule),
+                        memory_bytes: plan.memory,
+                    },
+                });
+            }
+        }
+        let sum = |f: &dyn Fn(&Figures) -> u64| stages.iter().map(|s| f(&s.figures)).sum::<u64>();
+        let once: f64 = stages.iter().map(|s| s.figures.decoded_bytes as f64 / s.figures.amplification).sum();
+        let decoded_bytes = sum(&|f| f.decoded_bytes);
+        let total = Figures {
+            chunks: sum(&|f| f.chunks),
+            requests: sum(&|f| f.requests),
+            encoded_bytes: stages.iter().map(|s| s.figures.encoded_bytes).sum(),
+            decoded_bytes,
+            amplification: if once > 0.0 { decoded_bytes as f64 / once } else { 1.0 },
+            output_bytes: sum(&|f| f.output_bytes),
+            partitions: sum(&|f| f.partitions),
+            memory_bytes: plan.memory,
+        };
+        Ok(Explained { total, stages })
+    }
+
+    /// Number of partitions of stage `k` of chain `i`: its patches in all tiles.
+    fn partitions(&self, i: usize, k: usize, schedule: &Schedule) -> u64 {
+        let stage = &self.chains[i][k];
+        match schedule.tile_count() {
+            1 => stage.patch_count(),
+            tiles => (0..tiles).map(|t| stage.tile(&schedule.tile(t)).patch_count()).sum(),
+        }
+    }
+
+    /// Runs all chains and drops their values.
+    ///
+    /// # Errors
+    /// Anything that goes wrong while running.
+    pub fn run_dry(
+        &self,
+        cube: &OpenCube,
+        plan: &Planned,
+        counters: &Counters,
+        options: &RunOptions,
+    ) -> Result<(), JobError> {
+        (0..self.chains.len()).try_for_each(|i| self.run_chain(i, cube, plan, &NoSink, counters, options))
+    }
+
+    /// Runs chain `i` into `sink`, tile by tile.
+    ///
+    /// # Errors
+    /// Anything that goes wrong while running.
+    pub fn run_chain(
+        &self,
+        i: usize,
+        cube: &OpenCube,
+        plan: &Planned,
+        sink: &dyn Sink,
+        counters: &Counters,
+        options: &RunOptions,
+    ) -> Result<(), JobError> {
+        let schedule = &plan.schedules[i];
+        let how = |stage: usize| StageSchedule {
+            walk: &schedule.walks[stage],
+            threads: schedule.threads,
+            window: schedule.window,
+            feed_bytes: plan.feed_bytes,
+        };
+        for t in 0..schedule.tile_count() {
+            let positions = schedule.tile(t);
+            match self.chains[i].as_slice() {
+                [stage] => {
+                    let offset = OffsetSink::new(stage, &positions, sink);
+                    exec::run(&stage.tile(&positions), &cube.store, &offset, counters, options, how(0))?;
+                }
+                [first, stage] => {
+                    let first = first.tile(&positions);
+                    let found = MemorySink::new(&first);
+                    exec::run(&first, &cube.store, &found, counters, options, how(0))?;
+                    let packing = first
+                        .folded
+                        .iter()
+                        .map(|f| (f.packing, if keeps_stored(f.statistics[0]) { f.packing } else { Packing::NONE }))
+                        .collect();
+                    let columns = found.into_columns();
+                    let offset = OffsetSink::new(stage, &positions, sink);
+                    let less = AnomalySink::new(&first, &columns, packing, &offset);
+                    exec::run(&stage.tile(&positions), &cube.store, &less, counters, options, how(1))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
