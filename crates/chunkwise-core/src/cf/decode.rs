@@ -68,8 +68,8 @@ impl Decoding {
     /// pair of them, is as good as none, because it is reported only.
     ///
     /// Other than xarray 2026.9: marks of `_Unsigned` variables are turned whichever attribute they stand in; the
-    /// fill value of v2 marks beside `_FillValue`, not in its place, and not in a `bool` array; a mark of a `float32`
-    /// array is compared in `float32`, so that 1e20 is found.
+    /// fill value of v2 marks beside `_FillValue`, not in its place; a mark of a `float32` array is compared in
+    /// `float32`, so that 1e20 is found.
     /// Text has no marks and no packing; `datetime64` and `timedelta64` have the mark `i64::MIN` and no packing.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl Decoding {
             offset: packing_number(attrs, "add_offset")?.unwrap_or(0.0),
         };
         let mut marks = Vec::new();
-        let fill = fill.filter(|_| zarr_format == 2 && stored != DType::Bool);
+        let fill = fill.filter(|_| zarr_format == 2);
         marks.extend(numbers(attrs, "_FillValue", stored)?);
         marks.extend(numbers(attrs, "missing_value", stored).unwrap_or_default());
         marks.extend(fill);

@@ -45,8 +45,6 @@ pub enum LowerError {
     MaskDim { variable: String, dim: String },
     #[error("`{statistic}` needs exactly one reduced dimension; {} are reduced", .dims)]
     OneDim { statistic: &'static str, dims: usize },
-    #[error("`{variable}` is {dtype}: 64-bit integers cannot be used in formulas, where numbers have 53 bits")]
-    Wide { variable: String, dtype: DType },
     #[error("`{dim}` has length {a} in `{one}` and {b} in `{other}`")]
     Lengths { dim: String, one: String, a: u64, other: String, b: u64 },
     #[error(transparent)]
@@ -188,9 +186,6 @@ impl<'a> Builder<'a> {
         let mut feeds = Vec::new();
         for input in &checked.inputs {
             let variable = variable(self.cube, &input.variable)?;
-            if let Some(dtype @ (DType::Int64 | DType::UInt64)) = variable.view {
-                return Err(LowerError::Wide { variable: variable.name.clone(), dtype });
-            }
             feeds.push(self.input(variable, &input.picks, target)?);
         }
         Ok(feeds)

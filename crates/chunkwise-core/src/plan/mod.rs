@@ -12,7 +12,7 @@ use crate::dtype::DType;
 use crate::expr::Checked;
 use crate::grid::{Role, WalkDim};
 use crate::stat::Statistic;
-use crate::stat::map::{CellMap, MapDim, To};
+use crate::stat::map::{CellMap, MapDim, Places, To};
 use serde::{Deserialize, Serialize};
 
 /// Version of plans and states. A state made under another version is refused.
@@ -185,7 +185,24 @@ impl Stage {
         }
         dims.reverse();
         let first = self.outermost_folded().map_or(0, |i| self.dims[i].cuts.start(leaf[i]));
-        CellMap::new(&dims, stride, first)
+        let mut map = CellMap::new(&dims, stride, first);
+        if self.dims.iter().filter(|d| d.folds()).count() > 1 {
+            let mut weight = 1;
+            let mut places = Vec::with_capacity(self.dims.len());
+            for (i, d) in self.dims.iter().enumerate().rev() {
+                let (from, to) = d.cuts.interval(leaf[i]);
+                match d.folds() {
+                    true => {
+                        places.push(((to - from) as usize, from, weight));
+                        weight *= d.len();
+                    }
+                    false => places.push(((to - from) as usize, 0, 0)),
+                }
+            }
+            places.reverse();
+            map.places = Some(Places { dims: places });
+        }
+        map
     }
 
     /// Chunk of `input`'s array that holds a leaf, as an index along each of its axes.

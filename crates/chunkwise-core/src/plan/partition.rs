@@ -35,10 +35,9 @@ impl Stage {
             let (from, to) = self.segments(&patch);
             let each = each.clamp(1, (to - from).max(1));
             // A patch that nothing folds into is a partition too: its cells are missing.
-            (from..to.max(from + 1)).step_by(each as usize).map(move |s| Partition {
-                patch: patch.clone(),
-                segments: (s, (s + each).min(to)),
-            })
+            (from..to.max(from + 1))
+                .step_by(each as usize)
+                .map(move |s| Partition { patch: patch.clone(), segments: (s, (s + each).min(to)) })
         })
     }
 

@@ -166,12 +166,7 @@ pub fn schedule(chain: &[Stage], target: &Target, allowed: Allowance) -> Result<
 }
 
 /// The walks of all stages of a chain: the first that fits, else the one that takes least; leaves in work, and bytes.
-fn walks(
-    feet: &[Footprint<'_>],
-    orders: &[Vec<usize>],
-    threads: usize,
-    bytes: u64,
-) -> Option<(Vec<Walk>, usize, u64)> {
+fn walks(feet: &[Footprint<'_>], orders: &[Vec<usize>], threads: usize, bytes: u64) -> Option<(Vec<Walk>, usize, u64)> {
     let held: u64 = feet.iter().rev().skip(1).map(Footprint::kept).sum();
     let mut walks = Vec::new();
     let mut most = 0;
@@ -238,10 +233,9 @@ fn tilings(chain: &[Stage], target: &Target) -> Vec<Vec<Vec<(u64, u64)>>> {
 fn unit(stage: &Stage, d: usize, target: &Target) -> u64 {
     let Some(axis) = stage.output_dims().position(|i| i == d) else { return 1 };
     match target {
-        Target::Arrays(arrays) => arrays
-            .iter()
-            .map(|a| a.shards.as_ref().unwrap_or(&a.chunks)[axis])
-            .fold(1, |a, b| a / gcd(a, b) * b),
+        Target::Arrays(arrays) => {
+            arrays.iter().map(|a| a.shards.as_ref().unwrap_or(&a.chunks)[axis]).fold(1, |a, b| a / gcd(a, b) * b)
+        }
         _ => 1,
     }
 }
@@ -336,4 +330,4 @@ fn permutations(n: usize) -> Vec<Vec<usize>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

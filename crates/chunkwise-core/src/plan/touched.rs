@@ -207,11 +207,7 @@ impl WalkDim {
 }
 
 /// Size of the union of `sets`.
-fn union<S: Clone + PartialEq>(
-    sets: Vec<S>,
-    meet: &dyn Fn(&S, &S) -> Option<S>,
-    size: &dyn Fn(&S) -> u64,
-) -> u64 {
+fn union<S: Clone + PartialEq>(sets: Vec<S>, meet: &dyn Fn(&S, &S) -> Option<S>, size: &dyn Fn(&S) -> u64) -> u64 {
     // Sets within others add nothing.
     let mut largest: Vec<S> = Vec::new();
     for set in sets {

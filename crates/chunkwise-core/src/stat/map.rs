@@ -60,6 +60,29 @@ pub struct CellMap {
     pub single: bool,
     /// The folded dimension among `outer` (`outer.len()` for the innermost), and the position of its first element.
     position: Option<(usize, u64)>,
+    /// Where several dimensions are folded: where each element stands among the values of its cell.
+    pub places: Option<Places>,
+}
+
+/// Where the elements of a leaf stand among the values of their cell, in C order of the folded dimensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// For each dimension of the leaf: its elements, the position of the first, and the distance of neighbours; both 0 along
+    /// dimensions that are kept.
+    pub dims: Vec<(usize, u64, u64)>,
+}
+
+impl Places {
+    /// Place of element `offset` (C order of the leaf).
+    pub fn of(&self, offset: usize) -> u64 {
+        let mut rest = offset;
+        let mut place = 0;
+        for &(len, first, weight) in self.dims.iter().rev() {
+            place += (first + (rest % len) as u64) * weight;
+            rest /= len;
+        }
+        place
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -121,7 +144,7 @@ impl CellMap {
             To::One => Inner { kind: RunKind::Into, runs: vec![(0, last.len, 0)], len: last.len },
             To::Table(table) => Inner { kind: RunKind::Into, runs: table_runs(table), len: last.len },
         };
-        CellMap { outer: merged, inner, cells, elements, single, position }
+        CellMap { outer: merged, inner, cells, elements, single, position, places: None }
     }
 
     /// Calls `each` with every run, in C order of the leaf.

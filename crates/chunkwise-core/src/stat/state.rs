@@ -92,8 +92,8 @@ impl State {
     pub fn is_commutative(&self) -> bool {
         match &self.columns {
             Columns::Sums(s) => s.is_exact(),
-            Columns::Extremes(_) => true,
-            Columns::Picked(_) | Columns::Series(_) => false,
+            Columns::Extremes(_) | Columns::Picked(_) => true,
+            Columns::Series(_) => false,
         }
     }
 
