@@ -285,14 +285,23 @@ def test_an_error_with_json_is_one_object(cw, good):
     assert plain.err.startswith("error: ") and not plain.err.splitlines()[0].endswith(".")
 
 
-def test_an_output_that_exists_is_kept(cw, good, tmp_path):
+def test_a_cube_that_exists_is_kept_unless_it_is_to_be_overwritten(cw, good, tmp_path):
+    out = tmp_path / "out.zarr"
+    cw("reduce", good, *MEAN, "-o", out).ok()
+    before = (out / "zarr.json").read_bytes()
+    cw("reduce", good, "--over", "time", "--with", "max", "-o", out).refused("out.zarr", "--overwrite")
+    assert (out / "zarr.json").read_bytes() == before
+    cw("reduce", good, "--over", "time", "--with", "max", "-o", out, "--overwrite").ok()
+    assert (out / "zarr.json").read_bytes() != before
+
+
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_a_folder_that_is_no_cube_is_never_removed(cw, good, tmp_path, more):
     out = tmp_path / "out.zarr"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
-    cw("reduce", good, *MEAN, "-o", out).refused("out.zarr", "--overwrite")
-    assert (out / "mine.txt").read_text() == "mine"
-    cw("reduce", good, *MEAN, "-o", out, "--overwrite").ok()
-    assert not (out / "mine.txt").exists() and (out / "zarr.json").exists()
+    cw("reduce", good, *MEAN, "-o", out, *more).refused("out.zarr", "no Zarr cube")
+    assert [p.name for p in out.iterdir()] == ["mine.txt"]
 
 
 def test_a_failed_job_with_overwrite_keeps_the_old_cube(cw, good, tmp_path):

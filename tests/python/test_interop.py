@@ -55,16 +55,19 @@ def newer_zarr():
 CREATE = [
     *("--dim", "time=4", "--dim", "band=red,green,blue,nir", "--dim", "y=10", "--dim", "x=14"),
     *("--chunk", "time=1,band=4,y=4,x=5", "--crs", "EPSG:32631", "--coord", "x=500005:10", "--coord", "y=5600000:-10"),
-    *("--dtype", "uint16", "--fill", "9", "--missing", "65535"),
+    *("--dtype", "uint16"),
 ]
+# In v2 the fill value is the missing mark.
+MARKS = {3: ["--fill", "9", "--missing", "65535"], 2: ["--missing", "65535"]}
+FILL = {3: 9, 2: 65535}
 
 
 @FORMATS
 def test_a_created_cube_opens_everywhere(cw, tmp_path, zarr_format):
     path = tmp_path / "new.zarr"
-    cw("create", "-o", path, "--var", "reflectance", *CREATE, "--zarr", zarr_format).ok()
+    cw("create", "-o", path, "--var", "reflectance", *CREATE, *MARKS[zarr_format], "--zarr", zarr_format).ok()
     stored = check_readers_agree(path, "reflectance", zarr_format)
-    assert stored.shape == (4, 4, 10, 14) and stored.dtype == np.uint16 and (stored == 9).all()
+    assert stored.shape == (4, 4, 10, 14) and stored.dtype == np.uint16 and (stored == FILL[zarr_format]).all()
     with xarray.open_zarr(path) as opened:
         data = opened["reflectance"]
         assert data.dims == ("time", "band", "y", "x")
@@ -79,7 +82,7 @@ def test_a_created_cube_opens_everywhere(cw, tmp_path, zarr_format):
 @FORMATS
 def test_a_created_cube_can_be_filled_by_zarr_python_and_read_back(cw, tmp_path, zarr_format):
     path = tmp_path / "new.zarr"
-    cw("create", "-o", path, "--var", "reflectance", *CREATE, "--zarr", zarr_format).ok()
+    cw("create", "-o", path, "--var", "reflectance", *CREATE, *MARKS[zarr_format], "--zarr", zarr_format).ok()
     values = np.random.default_rng(3).integers(0, 60000, (4, 4, 10, 14)).astype(np.uint16)
     zarr.open_group(path, mode="r+")["reflectance"][...] = values
     records = cw("stats", path, "--by", "band").ok().json

@@ -17,7 +17,7 @@ use chunkwise_core::plan::schedule::{Redecode, Target};
 use chunkwise_core::select::{BoxQuery, parse_isel, parse_sel};
 use chunkwise_core::stat::Statistic;
 use indexmap::IndexMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -134,6 +134,11 @@ pub(crate) fn destination(
     if let Some(kind) = TableFile::of(out) {
         let replace = if overwrite { Overwrite::Yes } else { Overwrite::No };
         return Ok(Destination::Table { path: out.to_owned(), kind, replace });
+    }
+    let ending = Path::new(out).extension().and_then(|e| e.to_str()).unwrap_or("zarr");
+    if layout.is_some() && !ending.eq_ignore_ascii_case("zarr") && ending.chars().all(char::is_alphabetic) {
+        return Err(CliError::says(format!("`-o {out}`: no output is written as `.{ending}`"))
+            .hint("a cube ends in `.zarr` or in nothing, a table in `.csv` or `.json`; `-o none` drops the result"));
     }
     let Some(layout) = layout else {
         return Err(CliError::says(format!("`-o {out}`: a table ends in `.csv` or `.json`")));

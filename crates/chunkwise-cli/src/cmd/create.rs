@@ -9,6 +9,7 @@ use chunkwise::open::{OpenCube, open, open_in};
 use chunkwise::store::{LocalStore, Store};
 use chunkwise::write::{CodecChoice, Existing, JournalHead, Output, Place, ZarrVersion};
 use chunkwise_core::cf::decode::DecodeOptions;
+use chunkwise_core::crs::{Crs, grid_mapping_attributes};
 use chunkwise_core::cube::{Attrs, Labels};
 use chunkwise_core::dtype::DType;
 use indexmap::IndexMap;
@@ -299,28 +300,14 @@ fn read_attrs(file: &str) -> Result<Attrs, CliError> {
     }
 }
 
-/// A CRS as the attributes of a grid mapping: an EPSG code or WKT as it was written.
+/// A CRS as the attributes of a grid mapping and of the coordinates: `EPSG:CODE`, WKT or PROJJSON.
 fn crs_attrs(text: &str) -> Result<CrsAttrs, CliError> {
-    let text = text.trim();
-    let code = text.get(..5).filter(|start| start.eq_ignore_ascii_case("EPSG:")).map(|_| text[5..].trim());
-    let (written, degrees) = match code {
-        Some(code) => match code.parse::<u32>() {
-            // Codes of the usual geographic systems in two dimensions.
-            Ok(code) => (format!("EPSG:{code}"), matches!(code, 4326 | 4258 | 4267 | 4269 | 4283 | 4617)),
-            Err(_) => return Err(CliError::says(format!("`{text}` is no EPSG code")).hint("write `EPSG:32610`, say")),
-        },
-        None if text.contains('[') => {
-            let start = text.trim_start().to_ascii_uppercase();
-            (text.to_owned(), start.starts_with("GEOG"))
-        }
-        None => {
-            return Err(CliError::says(format!("`{text}` is no CRS")).hint("write `EPSG:CODE`, or WKT"));
-        }
-    };
+    let crs = Crs::parse(text)
+        .map_err(|e| CliError::says(format!("`{text}` is no CRS: {e}")).hint("write `EPSG:CODE`, WKT or PROJJSON"))?;
     let attrs = |list: &[(&str, &str)]| -> Attrs {
         list.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
     };
-    let (x, y) = if degrees {
+    let (x, y) = if crs.is_geographic() {
         (
             attrs(&[("standard_name", "longitude"), ("units", "degrees_east"), ("axis", "X")]),
             attrs(&[("standard_name", "latitude"), ("units", "degrees_north"), ("axis", "Y")]),
@@ -331,6 +318,5 @@ fn crs_attrs(text: &str) -> Result<CrsAttrs, CliError> {
             attrs(&[("standard_name", "projection_y_coordinate"), ("units", "m"), ("axis", "Y")]),
         )
     };
-    let key = if code.is_some() { "spatial_ref" } else { "crs_wkt" };
-    Ok(CrsAttrs { mapping: attrs(&[(key, written.as_str())]), x, y })
+    Ok(CrsAttrs { mapping: grid_mapping_attributes(&crs, None), x, y })
 }

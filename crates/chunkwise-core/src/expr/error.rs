@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Problem {
     /// Longer than [`MAX_LENGTH`].
-    #[error("the formula has {length} bytes; at most {MAX_LENGTH} are read")]
+    #[error("the formula is too long: {length} bytes; at most {MAX_LENGTH} are read")]
     TooLong {
         /// Its length in bytes.
         length: usize,

@@ -96,7 +96,11 @@ impl Scope {
             if hits.is_empty() {
                 continue;
             }
-            for (at, variable) in self.variables.iter().enumerate().filter(|(_, v)| v.dims.contains(dim)) {
+            // A variable along this dimension alone (wavelengths of bands) describes the labels: it is meant by them
+            // only where nothing else has the dimension.
+            let having = || self.variables.iter().enumerate().filter(|(_, v)| v.dims.contains(dim));
+            let more = having().any(|(_, v)| v.dims.len() > 1);
+            for (at, variable) in having().filter(|(_, v)| !more || v.dims.len() > 1) {
                 for &index in &hits {
                     let written = format!("{}[{}=\"{}\"]", quoted(&variable.name), quoted(dim), labels[index]);
                     found.push((written, Meaning::Variable(at, Some((dim.clone(), index as u64)))));

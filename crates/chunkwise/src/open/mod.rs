@@ -180,7 +180,7 @@ fn from_v3(
         }
         Node::Group if document.get("zarr_format").and_then(Value::as_u64) == Some(3) => {}
         Node::Group => {
-            return Err(bad(store, join(path, "zarr.json"), "its `zarr_format` is not 3"));
+            return Err(bad(store, join(path, "zarr.json"), &v3::wrong_format(&document)));
         }
         Node::Neither => {
             let reason = "its `node_type` is neither `group` nor `array`";

@@ -49,7 +49,7 @@ fn fill_in(variable: &mut Variable, document: &Map<String, Value>) -> Result<(),
     };
     match document.get("zarr_format").and_then(Value::as_u64) {
         Some(3) => {}
-        _ => variable.fault("its `zarr_format` is not 3".to_owned()),
+        _ => variable.fault(wrong_format(document)),
     }
     let grid = named(document.get("chunk_grid"), "chunk_grid")?;
     variable.chunks = chunk_grid(&grid, &variable.shape)?;
@@ -367,4 +367,12 @@ fn fit(value: Scalar, dtype: DType) -> Option<Scalar> {
         return None;
     }
     i64::try_from(int).map(Scalar::Int).or_else(|_| u64::try_from(int).map(Scalar::UInt)).ok()
+}
+
+/// What to say of a document whose `zarr_format` is not 3.
+pub(super) fn wrong_format(document: &Map<String, Value>) -> String {
+    match document.get("zarr_format") {
+        Some(other) => format!("its `zarr_format` is {}, not 3", short(other)),
+        None => "it has no `zarr_format`".to_owned(),
+    }
 }

@@ -240,7 +240,7 @@ fn hostile_formulas_are_refused_and_not_run_out_of_stack() {
     }
     assert!(parse(&"(".repeat(10_000)).unwrap_err().to_string().contains("nested more than 200"));
     let long = parse(&"1+".repeat(MAX_LENGTH)).unwrap_err().to_string();
-    assert_eq!(long, "the formula has 32768 bytes; at most 16384 are read (column 1)");
+    assert_eq!(long, "the formula is too long: 32768 bytes; at most 16384 are read (column 1)");
 }
 
 #[test]
