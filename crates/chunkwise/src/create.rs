@@ -282,6 +282,8 @@ impl CreateSpec {
         let mut attrs = self.variable_attrs.get(&self.variable).cloned().unwrap_or_default();
         if self.crs.is_some() {
             attrs.insert("grid_mapping".to_owned(), GRID_MAPPING.into());
+            // As xarray writes it: so named, the mapping comes along with the variable.
+            attrs.insert("coordinates".to_owned(), GRID_MAPPING.into());
         }
         let data = ArraySpec {
             path: self.variable.clone(),

@@ -1,6 +1,6 @@
 //! What a stage holds in memory while it is walked.
 
-use super::schedule::{OutputArray, Sharing, Target};
+use super::schedule::{Cut, OutputArray, Sharing, Target};
 use super::{Axis, Stage};
 use crate::cube::ChunkSizes;
 use crate::grid::{Indices, Role, WalkDim};
@@ -31,6 +31,9 @@ struct Loop {
     most: u64,
 }
 
+/// The loop over the parts of a dimension, and the chunks of an array along it (`None`: the array lacks it).
+type LoopOf = fn(&[Cow<'_, WalkDim>], Option<&ChunkSizes>) -> Loop;
+
 /// The figures of a stage, from which the bytes of any way to walk it follow.
 #[derive(Debug)]
 pub(super) struct Footprint<'a> {
@@ -52,7 +55,7 @@ pub(super) struct Footprint<'a> {
 }
 
 impl<'a> Footprint<'a> {
-    pub(super) fn new(stage: &'a Stage, tiles: &[Vec<(u64, u64)>], target: &'a Target) -> Footprint<'a> {
+    pub(super) fn new(stage: &'a Stage, tiles: &[Cut], target: &'a Target) -> Footprint<'a> {
         let parts: Vec<Vec<Cow<'_, WalkDim>>> = stage
             .dims
             .iter()
@@ -75,7 +78,7 @@ impl<'a> Footprint<'a> {
                 let array = &stage.arrays[view.array];
                 let cells = array.chunks.iter().map(ChunkSizes::longest).fold(1, u64::saturating_mul);
                 let bytes = cells.saturating_mul(array.view.map_or(1, |d| d.size() as u64));
-                let loops = |of: &dyn Fn(&[Cow<'_, WalkDim>], Option<&ChunkSizes>) -> Loop| -> Vec<Loop> {
+                let loops = |of: LoopOf| -> Vec<Loop> {
                     parts
                         .iter()
                         .enumerate()
@@ -85,7 +88,7 @@ impl<'a> Footprint<'a> {
                         })
                         .collect()
                 };
-                (bytes, loops(&patch_loop), loops(&leaf_loop))
+                (bytes, loops(patch_loop), loops(leaf_loop))
             })
             .collect();
         let outputs = output_loops(stage, &parts, target);

@@ -38,6 +38,9 @@ pub struct OutputArray {
     pub cell_bytes: u64,
 }
 
+/// The positions of each tile along one dimension.
+pub type Cut = Vec<(u64, u64)>;
+
 /// How threads share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sharing {
@@ -60,7 +63,7 @@ pub struct Walk {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// For each dimension of the walks, the positions of each tile.
-    pub tiles: Vec<Vec<(u64, u64)>>,
+    pub tiles: Vec<Cut>,
     /// How each stage is walked in a tile.
     pub walks: Vec<Walk>,
     /// Threads.
@@ -198,12 +201,12 @@ fn walks(feet: &[Footprint<'_>], orders: &[Vec<usize>], threads: usize, bytes: u
 }
 
 /// The ways to cut the kept dimensions: not at all, then one or two of them into ever shorter tiles.
-fn tilings(chain: &[Stage], target: &Target) -> Vec<Vec<Vec<(u64, u64)>>> {
+fn tilings(chain: &[Stage], target: &Target) -> Vec<Vec<Cut>> {
     let Some(last) = chain.last() else { return Vec::new() };
-    let whole: Vec<Vec<(u64, u64)>> = last.dims.iter().map(|d| vec![(0, d.len())]).collect();
+    let whole: Vec<Cut> = last.dims.iter().map(|d| vec![(0, d.len())]).collect();
     let mut all = vec![whole.clone()];
     let kept = |d: usize| chain.iter().all(|s| s.dims.get(d).is_some_and(|d| matches!(d.role, Role::Keep)));
-    let by_dim: Vec<(usize, Vec<Vec<(u64, u64)>>)> = (0..last.dims.len())
+    let by_dim: Vec<(usize, Vec<Cut>)> = (0..last.dims.len())
         .filter(|&d| kept(d) && last.dims[d].len() > 1)
         .map(|d| (d, cuts_of(last, d, unit(last, d, target))))
         .collect();
@@ -245,10 +248,10 @@ fn gcd(a: u64, b: u64) -> u64 {
 }
 
 /// Ever shorter tiles of dimension `d`, in steps of a half. A tile ends where a source chunk ends, if it can.
-fn cuts_of(stage: &Stage, d: usize, unit: u64) -> Vec<Vec<(u64, u64)>> {
+fn cuts_of(stage: &Stage, d: usize, unit: u64) -> Vec<Cut> {
     let dim = &stage.dims[d];
     let len = dim.len();
-    let mut all: Vec<Vec<(u64, u64)>> = Vec::new();
+    let mut all: Vec<Cut> = Vec::new();
     let mut units = len.div_ceil(unit);
     while units > 1 {
         units = units.div_ceil(2);
@@ -276,7 +279,7 @@ fn cuts_of(stage: &Stage, d: usize, unit: u64) -> Vec<Vec<(u64, u64)>> {
 }
 
 /// Decoded bytes of the chunks of all tiles in relation to those of one.
-fn amplification(chain: &[Stage], tiles: &[Vec<(u64, u64)>]) -> f64 {
+fn amplification(chain: &[Stage], tiles: &[Cut]) -> f64 {
     let (mut once, mut tiled) = (0.0, 0.0);
     for stage in chain {
         for view in &stage.inputs {

@@ -210,7 +210,7 @@ fn fetching_and_decoding_apart_give_what_reading_gives() {
         for chunk in [vec![0, 0], vec![0, 1], last] {
             let encoded = runtime.block_on(reader.fetch(&chunk)).unwrap();
             let mut out = Vec::new();
-            reader.decode(&chunk, encoded.as_deref(), &mut Scratch::new(), &mut out).unwrap();
+            reader.decode(&chunk, encoded.1.as_deref(), &mut Scratch::new(), &mut out).unwrap();
             assert_eq!(out, read(&reader, &chunk).unwrap().1);
         }
     }

@@ -131,7 +131,10 @@ fn an_empty_cube_has_coordinates_crs_and_no_chunks() {
     create(&spec, output(&store, Existing::Refuse)).unwrap();
     let data = node(&store, "data/zarr.json");
     assert_eq!(data["fill_value"], 65535);
-    assert_eq!(data["attributes"], json!({"grid_mapping": "spatial_ref", "_FillValue": 65535}));
+    assert_eq!(
+        data["attributes"],
+        json!({"grid_mapping": "spatial_ref", "coordinates": "spatial_ref", "_FillValue": 65535})
+    );
     assert_eq!(data["dimension_names"], json!(["time", "band", "y", "x"]));
     assert!(store.list_dir("data").unwrap().len() == 1);
     let mapping = node(&store, "spatial_ref/zarr.json");

@@ -101,7 +101,7 @@ fn what_does_not_fit_is_cut_where_source_and_output_chunks_both_end() {
 #[test]
 fn amplification_is_what_the_tiles_decode() {
     let copy = stage(cube(), vec![(0, 120, Role::Keep), (10, 910, Role::Keep), (7, 911, Role::Keep)], Statistic::Value);
-    let s = schedule(&[copy.clone()], &into(&[120, 100, 100]), allowed(40, 1)).unwrap();
+    let s = schedule(std::slice::from_ref(&copy), &into(&[120, 100, 100]), allowed(40, 1)).unwrap();
     let decoded: u64 = (0..s.tile_count()).map(|t| copy.tile(&s.tile(t)).cost().chunks).sum();
     assert!(s.tile_count() > 1);
     assert!((s.amplification - decoded as f64 / copy.cost().chunks as f64).abs() < 1e-12);
@@ -111,7 +111,7 @@ fn amplification_is_what_the_tiles_decode() {
 #[test]
 fn the_tiles_of_a_stage_cover_its_output_once() {
     let copy = stage(cube(), vec![(0, 7, Role::Keep), (10, 910, Role::Keep), (7, 911, Role::Keep)], Statistic::Value);
-    for tiles in tilings(&[copy.clone()], &into(&[7, 33, 100])) {
+    for tiles in tilings(std::slice::from_ref(&copy), &into(&[7, 33, 100])) {
         for (d, t) in tiles.iter().enumerate() {
             assert_eq!((t[0].0, t[t.len() - 1].1), (0, copy.dims[d].len()));
             assert!(t.windows(2).all(|w| w[0].1 == w[1].0 && w[0].0 < w[0].1));
@@ -123,9 +123,9 @@ fn the_tiles_of_a_stage_cover_its_output_once() {
 fn the_budget_of_a_refusal_works_and_one_byte_less_does_not() {
     let median =
         stage(cube(), vec![(0, 120, Role::Reduce), (0, 2000, Role::Keep), (0, 2000, Role::Keep)], Statistic::Median);
-    let needed = schedule(&[median.clone()], &into(&[250, 250]), allowed(1, 2)).unwrap_err();
+    let needed = schedule(std::slice::from_ref(&median), &into(&[250, 250]), allowed(1, 2)).unwrap_err();
     let bytes = |bytes| Allowance { bytes, threads: 2, redecode: Redecode::Bounded };
-    assert!(schedule(&[median.clone()], &into(&[250, 250]), bytes(needed)).unwrap().bytes <= needed);
+    assert!(schedule(std::slice::from_ref(&median), &into(&[250, 250]), bytes(needed)).unwrap().bytes <= needed);
     assert_eq!(schedule(&[median], &into(&[250, 250]), bytes(needed - 1)).unwrap_err(), needed);
 }
 
