@@ -6,6 +6,7 @@ use crate::cmd::create::{element_type, place};
 use crate::cmd::info::decode_options;
 use crate::exit::{CliError, interrupted};
 use crate::output::{self, Json, Overwrite, Record, TableFile};
+use crate::progress;
 use chunkwise::exec::{Counters, RunOptions};
 use chunkwise::job::output::OutputOptions;
 use chunkwise::job::plan::{Limits, Planned};
@@ -19,6 +20,7 @@ use chunkwise_core::stat::Statistic;
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -169,7 +171,7 @@ pub(crate) fn destination(
 
 /// A job that is ready to run within its memory.
 pub(crate) struct Ready {
-    cube: OpenCube,
+    cube: Arc<OpenCube>,
     prepared: Prepared,
     destination: Destination,
     options: RunOptions,
@@ -181,13 +183,14 @@ pub(crate) struct Ready {
 impl Ready {
     /// Checks the job against its budget.
     pub(crate) fn new(
-        cube: OpenCube,
+        cube: impl Into<Arc<OpenCube>>,
         prepared: Prepared,
         destination: Destination,
         job: &JobArgs,
         ddof: u32,
         min_count: Option<u64>,
     ) -> Result<Ready, CliError> {
+        let cube = cube.into();
         let threads = job
             .threads
             .map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), std::num::NonZeroUsize::get);
@@ -271,6 +274,13 @@ impl Ready {
         shape: impl Fn(Vec<Record>) -> Vec<Record>,
     ) -> Result<ExitCode, CliError> {
         self.warn_of_amplification(common);
+        let leaves = self.prepared.leaves(&self.plan);
+        progress::shown(common, &self.counters, leaves, || self.deliver_to(common, shape))?;
+        self.summary(common);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn deliver_to(&self, common: &Common, shape: impl Fn(Vec<Record>) -> Vec<Record>) -> Result<(), CliError> {
         match &self.destination {
             Destination::Nothing => {
                 self.prepared.run_dry(&self.cube, &self.plan, &self.counters, &self.options)?;
@@ -283,8 +293,7 @@ impl Ready {
                 self.prepared.write(&self.cube, options, &self.plan, &self.counters, &self.options)?;
             }
         }
-        self.summary(common);
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 
     /// Says how often chunks are decoded, where the budget makes that more than once.

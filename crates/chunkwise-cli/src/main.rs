@@ -6,14 +6,12 @@ mod cmd;
 mod exit;
 mod job;
 mod output;
+mod progress;
 
 use args::{Cli, Command};
 use clap::Parser as _;
 use exit::CliError;
 use std::process::ExitCode;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     chunkwise::memory::return_freed_buffers();

@@ -9,6 +9,7 @@ use chunkwise_core::cube::Labels;
 use chunkwise_core::select::{IndexQuery, nearest, parse_at, parse_isel};
 use serde_json::Value;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// A point: for each dimension its index, and the coordinate that was asked for.
 struct Point {
@@ -18,6 +19,7 @@ struct Point {
 
 pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliError> {
     let (cube, base) = request(&args.cube, &args.select, &args.decode)?;
+    let cube = Arc::new(cube);
     let dims = cube.cube.dims.clone();
     let length = |dim: &str| {
         dims.get(dim).copied().ok_or_else(|| {
@@ -69,9 +71,8 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         for (dim, index, _) in &point.at {
             own.isel.push((dim.clone(), IndexQuery::One(*index as i64)));
         }
-        let again = chunkwise::open::open_with(&args.cube, &crate::cmd::info::decode_options(&args.decode)?)?;
-        let prepared = prepare(&again, &own)?;
-        let ready = Ready::new(again, prepared, Destination::Screen, &args.job, 0, None)?;
+        let prepared = prepare(&cube, &own)?;
+        let ready = Ready::new(cube.clone(), prepared, Destination::Screen, &args.job, 0, None)?;
         if args.job.explain {
             return ready.explain(common.json());
         }

@@ -1,6 +1,7 @@
 //! Decoded chunks that several leaves need: each is decoded once and dropped after its last use.
 
 use super::feed::Feed;
+use super::pool::{Pool, Pooled};
 use super::{ExecError, RunOptions};
 use crate::chunk::{ChunkReader, Fetched, Scratch};
 use chunkwise_core::plan::Stage;
@@ -35,7 +36,7 @@ impl Counters {
     }
 }
 
-type Slot = Arc<Mutex<(Option<Arc<Vec<u8>>>, u64)>>;
+type Slot = Arc<Mutex<(Option<Arc<Pooled<u8>>>, u64)>>;
 
 /// Where leaves get their chunks from.
 pub(crate) struct Chunks<'a> {
@@ -46,6 +47,9 @@ pub(crate) struct Chunks<'a> {
     /// What fetches ahead, where the store is polled.
     pub(crate) feed: Option<Feed>,
     uses: Uses,
+    /// Buffers of decoded chunks, by array; and of the outputs of formulas.
+    buffers: Vec<Pool<u8>>,
+    pub(crate) columns: Pool<f64>,
     slots: Mutex<HashMap<(usize, Vec<u64>), Slot>>,
 }
 
@@ -57,11 +61,13 @@ impl<'a> Chunks<'a> {
         options: &'a RunOptions,
         feed: Option<Feed>,
     ) -> Chunks<'a> {
-        Chunks { stage, readers, counters, options, feed, uses: Uses::new(stage), slots: Mutex::default() }
+        let buffers = readers.iter().map(|_| Pool::new()).collect();
+        let (columns, uses, slots) = (Pool::new(), Uses::new(stage), Mutex::default());
+        Chunks { stage, readers, counters, options, feed, uses, buffers, columns, slots }
     }
 
     /// A decoded chunk.
-    pub(crate) fn get(&self, array: usize, chunk: &[u64], scratch: &mut Scratch) -> Result<Arc<Vec<u8>>, ExecError> {
+    pub(crate) fn get(&self, array: usize, chunk: &[u64], scratch: &mut Scratch) -> Result<Arc<Pooled<u8>>, ExecError> {
         if self.uses.once(array) {
             return Ok(Arc::new(self.read(array, chunk, scratch)?));
         }
@@ -87,9 +93,9 @@ impl<'a> Chunks<'a> {
         Ok(bytes)
     }
 
-    fn read(&self, array: usize, chunk: &[u64], scratch: &mut Scratch) -> Result<Vec<u8>, ExecError> {
+    fn read(&self, array: usize, chunk: &[u64], scratch: &mut Scratch) -> Result<Pooled<u8>, ExecError> {
         let reader = &self.readers[array];
-        let mut bytes = Vec::new();
+        let mut bytes = self.buffers[array].take();
         match &self.feed {
             None => self.counters.add(&reader.read(chunk, scratch, &mut bytes)?),
             Some(feed) => {

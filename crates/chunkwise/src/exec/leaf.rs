@@ -2,6 +2,7 @@
 
 use super::ExecError;
 use super::cache::Chunks;
+use super::pool::Pooled;
 use crate::chunk::Scratch;
 use chunkwise_core::cube::Variable;
 use chunkwise_core::dtype::{DType, Element, ForElement, Scalar};
@@ -28,9 +29,9 @@ pub(crate) struct LeafReader<'a> {
 #[derive(Debug)]
 pub(crate) struct LeafValues {
     /// Chunks by (array, chunk), as decoded.
-    chunks: Vec<(usize, Vec<u64>, Arc<Vec<u8>>)>,
+    chunks: Vec<(usize, Vec<u64>, Arc<Pooled<u8>>)>,
     /// Outputs of the formulas; missing cells are `NaN`.
-    formulas: Vec<Vec<f64>>,
+    formulas: Vec<Pooled<f64>>,
 }
 
 impl<'a> LeafReader<'a> {
@@ -48,7 +49,7 @@ impl<'a> LeafReader<'a> {
 
     /// Reads the chunks of a leaf and evaluates the formulas.
     pub(crate) fn read(&mut self, leaf: &[u64]) -> Result<LeafValues, ExecError> {
-        let mut chunks: Vec<(usize, Vec<u64>, Arc<Vec<u8>>)> = Vec::new();
+        let mut chunks: Vec<(usize, Vec<u64>, Arc<Pooled<u8>>)> = Vec::new();
         for input in &self.stage.inputs {
             let chunk = self.stage.chunk_of(input, leaf);
             if !chunks.iter().any(|(a, c, _)| *a == input.array && *c == chunk) {
@@ -65,7 +66,8 @@ impl<'a> LeafReader<'a> {
             }
             let inputs: Vec<InputColumn<'_>> =
                 self.columns.iter().map(|c| InputColumn::Values { values: c, valid: None }).collect();
-            let mut outputs = vec![vec![0.0; cells]; formulas.outputs.len()];
+            let mut outputs: Vec<Pooled<f64>> = formulas.outputs.iter().map(|_| self.chunks.columns.take()).collect();
+            outputs.iter_mut().for_each(|o| o.resize(cells, 0.0));
             self.valid.resize(cells * formulas.outputs.len(), 0);
             let mut targets: Vec<OutputColumn<'_>> = outputs
                 .iter_mut()
@@ -76,6 +78,16 @@ impl<'a> LeafReader<'a> {
                 evaluator.eval(&inputs, cells, &mut targets)?;
             }
             drop(targets);
+            if let Some(mask) = self.stage.mask {
+                let (before, rest) = outputs.split_at_mut(mask);
+                if let Some((condition, after)) = rest.split_first_mut() {
+                    for output in before.iter_mut().chain(after) {
+                        for (v, &keep) in output.iter_mut().zip(condition.iter()) {
+                            *v = if keep.is_nan() || keep == 0.0 { f64::NAN } else { *v };
+                        }
+                    }
+                }
+            }
             values.formulas = outputs;
         }
         Ok(values)
@@ -104,18 +116,13 @@ impl LeafValues {
         map: &CellMap,
         states: &mut [Vec<State>],
     ) -> Result<(), ExecError> {
-        let condition = stage.mask.map(|m| &self.formulas[m]);
+        let condition = stage.mask.map(|m| self.formulas[m].as_slice());
         for (folded, states) in stage.folded.iter().zip(states) {
             match folded.from {
                 From::Formula(f) => {
-                    let mut values = Cow::Borrowed(&self.formulas[f]);
-                    if let Some(c) = condition {
-                        for (v, &keep) in values.to_mut().iter_mut().zip(c) {
-                            *v = if keep.is_nan() || keep == 0.0 { f64::NAN } else { *v };
-                        }
-                    }
+                    let values = self.formulas[f].as_slice();
                     for state in states {
-                        state.fold(Leaf { values: &values, mask: None }, map);
+                        state.fold(Leaf { values, mask: None }, map);
                     }
                 }
                 From::Input(i) => {
@@ -195,7 +202,7 @@ struct FoldTyped<'a> {
     view: &'a InputView,
     at: &'a [u64],
     map: &'a CellMap,
-    condition: Option<&'a Vec<f64>>,
+    condition: Option<&'a [f64]>,
     states: &'a mut Vec<State>,
 }
 

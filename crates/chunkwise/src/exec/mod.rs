@@ -9,6 +9,7 @@ mod cache;
 mod feed;
 mod fold;
 mod leaf;
+mod pool;
 mod stream;
 
 pub use cache::Counters;

@@ -140,6 +140,12 @@ impl Prepared {
             .collect()
     }
 
+    /// Leaves that are folded in all stages: a measure of progress.
+    pub fn leaves(&self, plan: &Planned) -> u64 {
+        let costs = plan.schedules.iter().enumerate().flat_map(|(i, s)| self.costs(i, s));
+        costs.fold(0, |all, c| all.saturating_add(c.leaves))
+    }
+
     /// What the plan says of each stage, and of all together.
     ///
     /// # Errors
