@@ -110,42 +110,38 @@ fn typed<T: Element>(
     let some = |valid: Vec<u8>| if valid.iter().all(|&v| v != 0) { None } else { Some(valid) };
     Ok(match &state.columns {
         Columns::Sums(s) => {
-            let cells = s.count.len();
-            let sum = |i: usize| match s.integer_sum::<T>(i) {
-                Some(v) => v as f64,
-                None => match &s.sum {
-                    super::sums::SumColumn::Float(v) => v[i],
-                    _ => 0.0,
-                },
-            };
+            let count = s.counts();
+            let cells = count.len();
             match statistic {
-                Statistic::Count => Column { values: Values::UInt64(s.count.clone()), valid: None },
+                Statistic::Count => Column { values: Values::UInt64(count), valid: None },
                 Statistic::Missing => {
-                    Column { values: Values::UInt64((0..cells).map(|i| total(i) - s.count[i]).collect()), valid: None }
+                    Column { values: Values::UInt64((0..cells).map(|i| total(i) - count[i]).collect()), valid: None }
                 }
                 Statistic::Sum if !T::IS_FLOAT && how.packing.is_none() && s.is_exact() => {
-                    let valid = s.count.iter().map(|&n| u8::from(n >= how.min_count)).collect();
+                    let valid = count.iter().map(|&n| u8::from(n >= how.min_count)).collect();
                     integer_sums::<T>(cells, |i| s.integer_sum::<T>(i).unwrap_or(0), some(valid))?
                 }
                 Statistic::Sum => {
-                    let values = (0..cells).map(|i| packed_sum(sum(i), s.count[i], scale, offset)).collect();
-                    let valid = s.count.iter().map(|&n| u8::from(n >= how.min_count)).collect();
+                    let of = |(sum, &n)| packed_sum(sum, n, scale, offset);
+                    let values = s.sums::<T>().into_iter().zip(&count).map(of).collect();
+                    let valid = count.iter().map(|&n| u8::from(n >= how.min_count)).collect();
                     Column { values: Values::Float64(values), valid: some(valid) }
                 }
                 Statistic::Mean => {
-                    let values = (0..cells).map(|i| decoded(sum(i) / s.count[i] as f64, scale, offset)).collect();
-                    let valid = s.count.iter().map(|&n| u8::from(n > 0)).collect();
+                    let of = |(sum, &n): (f64, &u64)| decoded(sum / n as f64, scale, offset);
+                    let values = s.sums::<T>().into_iter().zip(&count).map(of).collect();
+                    let valid = count.iter().map(|&n| u8::from(n > 0)).collect();
                     Column { values: Values::Float64(values), valid: some(valid) }
                 }
                 _ => {
-                    let var = |i: usize| s.centred_squares::<T>(i) / (s.count[i].saturating_sub(how.ddof)) as f64;
+                    let var = |i: usize| s.centred_squares::<T>(i) / (count[i].saturating_sub(how.ddof)) as f64;
                     let values = (0..cells)
                         .map(|i| match statistic {
                             Statistic::Std => var(i).sqrt() * scale.abs(),
                             _ => var(i) * (scale * scale),
                         })
                         .collect();
-                    let valid = s.count.iter().map(|&n| u8::from(n > how.ddof)).collect();
+                    let valid = count.iter().map(|&n| u8::from(n > how.ddof)).collect();
                     Column { values: Values::Float64(values), valid: some(valid) }
                 }
             }

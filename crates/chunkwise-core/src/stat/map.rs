@@ -58,6 +58,8 @@ pub struct CellMap {
     pub elements: usize,
     /// Whether no cell takes more than one element of this leaf.
     pub single: bool,
+    /// Elements of this leaf that each cell takes, where all take as many.
+    pub each: Option<u64>,
     /// The folded dimension among `outer` (`outer.len()` for the innermost), and the position of its first element.
     position: Option<(usize, u64)>,
     /// Where several dimensions are folded: where each element stands among the values of its cell.
@@ -108,6 +110,9 @@ impl CellMap {
                 seen.windows(2).all(|w| w[0] != w[1])
             }
         });
+        let kept: usize = dims.iter().filter(|d| matches!(d.to, To::Keep { .. })).map(|d| d.len).product();
+        let listed = dims.iter().any(|d| matches!(d.to, To::Table(_)));
+        let each = (!listed && kept == cells && cells > 0).then(|| (elements / cells) as u64);
         // Neighbouring dimensions become one where memory and cells both run on.
         let mut merged: Vec<MapDim> = Vec::new();
         for d in dims {
@@ -144,7 +149,7 @@ impl CellMap {
             To::One => Inner { kind: RunKind::Into, runs: vec![(0, last.len, 0)], len: last.len },
             To::Table(table) => Inner { kind: RunKind::Into, runs: table_runs(table), len: last.len },
         };
-        CellMap { outer: merged, inner, cells, elements, single, position, places: None }
+        CellMap { outer: merged, inner, cells, elements, single, each, position, places: None }
     }
 
     /// Calls `each` with every run, in C order of the leaf.

@@ -108,3 +108,11 @@ pub struct Leaf<'a, T> {
 pub(crate) fn fast<R>(kernel: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(kernel)
 }
+
+/// Whether any value is `mark`.
+pub fn holds<T: crate::dtype::Element>(values: &[T], mark: T) -> bool {
+    fast(
+        #[inline(always)]
+        || values.chunks(4096).any(|part| part.iter().fold(0u8, |found, v| found | u8::from(*v == mark)) != 0),
+    )
+}

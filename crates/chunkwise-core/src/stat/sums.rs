@@ -11,8 +11,10 @@ const LANES: usize = 8;
 /// Valid cells so far: counted one by one, or known from geometry where nothing can be missing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sums {
-    /// Valid values of each cell.
+    /// Valid values of each cell, beside those of `everywhere`.
     pub count: Vec<u64>,
+    /// Valid values that every cell has from leaves without missing cells.
+    pub everywhere: u64,
     /// Their sum.
     pub sum: SumColumn,
     /// Their squares, where asked for.
@@ -77,7 +79,7 @@ impl Sums {
             SumsKind::Squares => SquareColumn::Bits128(vec![0; cells]),
             _ => SquareColumn::None,
         };
-        Sums { count: vec![0; cells], sum, squares }
+        Sums { count: vec![0; cells], everywhere: 0, sum, squares }
     }
 
     /// Bytes per cell that [`Sums::empty`] takes.
@@ -108,6 +110,7 @@ impl Sums {
             }
             let mut part = Sums {
                 count: vec![0; self.count.len()],
+                everywhere: 0,
                 sum: SumColumn::Float(vec![0.0; self.count.len()]),
                 squares: match self.squares {
                     SquareColumn::None => SquareColumn::None,
@@ -118,11 +121,15 @@ impl Sums {
             self.merge(&part);
             return;
         }
-        let Sums { count, sum, squares } = self;
+        let Sums { count, everywhere, sum, squares } = self;
+        let each = map.each.filter(|_| !T::IS_FLOAT && leaf.mask.is_none());
+        *everywhere += each.unwrap_or(0);
         fast(
             #[inline(always)]
             || {
-                count_runs(count, leaf, map);
+                if each.is_none() {
+                    count_runs(count, leaf, map);
+                }
                 match sum {
                     SumColumn::None | SumColumn::Float(_) => {}
                     SumColumn::Bits32(acc) => sum_runs(acc, leaf, map),
@@ -140,7 +147,7 @@ impl Sums {
 
     /// One element a cell: folding and merging are one step, with the same bits.
     fn fold_single<T: Element>(&mut self, leaf: Leaf<'_, T>, map: &CellMap) {
-        let Sums { count, sum, squares } = self;
+        let Sums { count, sum, squares, .. } = self;
         let SumColumn::Float(sum) = sum else { return };
         fast(
             #[inline(always)]
@@ -164,7 +171,7 @@ impl Sums {
 
     /// A leaf into an empty float state: sums first, then squares about the leaf's own means.
     fn fold_float<T: Element>(&mut self, leaf: Leaf<'_, T>, map: &CellMap) {
-        let Sums { count, sum, squares } = self;
+        let Sums { count, sum, squares, .. } = self;
         let SumColumn::Float(sum) = sum else { return };
         fast(
             #[inline(always)]
@@ -249,6 +256,7 @@ impl Sums {
                         };
                     }
                 }
+                self.everywhere += next.everywhere;
                 for (a, b) in self.count.iter_mut().zip(&next.count) {
                     *a += b;
                 }
@@ -272,6 +280,25 @@ impl Sums {
         );
     }
 
+    /// Valid values of each cell.
+    pub fn counts(&self) -> Vec<u64> {
+        self.count.iter().map(|n| n + self.everywhere).collect()
+    }
+
+    /// Sum of each cell, to the nearest f64; nothing where sums were not asked for.
+    pub fn sums<T: Element>(&self) -> Vec<f64> {
+        let signed = T::DTYPE.is_signed_int();
+        match &self.sum {
+            SumColumn::None => Vec::new(),
+            SumColumn::Bits32(v) if signed => v.iter().map(|&s| f64::from(s as i32)).collect(),
+            SumColumn::Bits32(v) => v.iter().map(|&s| f64::from(s)).collect(),
+            SumColumn::Bits64(v) if signed => v.iter().map(|&s| s as i64 as f64).collect(),
+            SumColumn::Bits64(v) => v.iter().map(|&s| s as f64).collect(),
+            SumColumn::Bits128(v) => v.iter().map(|&s| s as i128 as f64).collect(),
+            SumColumn::Float(v) => v.clone(),
+        }
+    }
+
     /// Exact sum of cell `i` of integers stored as `T`; `None` for floats.
     pub fn integer_sum<T: Element>(&self, i: usize) -> Option<i128> {
         let signed = T::DTYPE.is_signed_int();
@@ -293,7 +320,7 @@ impl Sums {
             SquareColumn::Bits128(v) => v[i],
             SquareColumn::None => return 0.0,
         };
-        let n = i128::from(self.count[i]);
+        let n = i128::from(self.count[i] + self.everywhere);
         if n == 0 {
             return 0.0;
         }

@@ -9,9 +9,9 @@ use chunkwise_core::dtype::{DType, Element, ForElement, Scalar};
 use chunkwise_core::expr::{Evaluator, InputColumn, OutputColumn};
 use chunkwise_core::grid::Indices;
 use chunkwise_core::plan::{Axis, From, InputView, Stage};
-use chunkwise_core::stat::Leaf;
 use chunkwise_core::stat::map::CellMap;
 use chunkwise_core::stat::state::State;
+use chunkwise_core::stat::{Leaf, holds};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -214,7 +214,7 @@ impl ForElement for FoldTyped<'_> {
         let marks = marks::<T>(array);
         let marked = match marks.as_slice() {
             [] => false,
-            [m] => values.iter().any(|v| v == m),
+            [m] => holds(&values, *m),
             many => values.iter().any(|v| many.contains(v)),
         };
         let mut mask: Option<Vec<u8>> = match (marked, marks.as_slice()) {
