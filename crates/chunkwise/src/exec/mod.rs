@@ -43,6 +43,14 @@ pub struct RunOptions {
     pub cancel: &'static AtomicBool,
 }
 
+impl Default for RunOptions {
+    /// Variances divide by n, sums of nothing are missing, and nothing ends the run from outside.
+    fn default() -> RunOptions {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        RunOptions { ddof: 0, min_count: 1, cancel: &NEVER }
+    }
+}
+
 /// How one stage is run.
 #[derive(Clone, Copy, Debug)]
 pub struct StageSchedule<'a> {
