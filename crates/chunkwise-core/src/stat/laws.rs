@@ -133,7 +133,9 @@ impl Case {
             let values: Vec<T> = (0..map.elements).map(|_| value(self.kind, &mut seed)).collect();
             let mask = match self.kind {
                 Kind::Missing => Some(vec![0; values.len()]),
-                _ => self.masked.then(|| values.iter().map(|_| u8::from(random(&mut seed) % 4 != 0)).collect()),
+                _ => {
+                    self.masked.then(|| values.iter().map(|_| u8::from(!random(&mut seed).is_multiple_of(4))).collect())
+                }
             };
             (values, mask, map)
         });
