@@ -68,6 +68,14 @@ pub struct Request {
     pub anomaly: Anomaly,
 }
 
+impl Request {
+    /// Statistics over some dimensions, of all data variables; for more, set the other fields.
+    pub fn reduce(over: &[&str], statistics: &[Statistic]) -> Request {
+        let over = Over::Dims(over.iter().map(|d| (*d).to_owned()).collect());
+        Request { over, statistics: statistics.to_vec(), ..Request::default() }
+    }
+}
+
 /// `--anomaly`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Anomaly {

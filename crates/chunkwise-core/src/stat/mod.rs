@@ -5,6 +5,8 @@
 
 pub mod extremes;
 pub mod finish;
+#[cfg(test)]
+mod laws;
 pub mod map;
 pub mod median;
 pub mod ordered;

@@ -7,7 +7,7 @@ use crate::chunk::{ChunkReader, Fetched, Scratch};
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::touched::Uses;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a run counts.
@@ -46,6 +46,8 @@ pub(crate) struct Chunks<'a> {
     pub(crate) options: &'a RunOptions,
     /// What fetches ahead, where the store is polled.
     pub(crate) feed: Option<Feed>,
+    /// Set when a thread has failed: no other waits for what that one had asked for.
+    pub(crate) stop: AtomicBool,
     uses: Uses,
     /// Buffers of decoded chunks, by array; and of the outputs of formulas.
     buffers: Vec<Pool<u8>>,
@@ -62,8 +64,13 @@ impl<'a> Chunks<'a> {
         feed: Option<Feed>,
     ) -> Chunks<'a> {
         let buffers = readers.iter().map(|_| Pool::new()).collect();
-        let (columns, uses, slots) = (Pool::new(), Uses::new(stage), Mutex::default());
-        Chunks { stage, readers, counters, options, feed, uses, buffers, columns, slots }
+        let (stop, columns, uses, slots) = (AtomicBool::new(false), Pool::new(), Uses::new(stage), Mutex::default());
+        Chunks { stage, readers, counters, options, feed, stop, uses, buffers, columns, slots }
+    }
+
+    /// Whether the run is to end early.
+    pub(crate) fn ends(&self) -> bool {
+        self.options.cancel.load(Ordering::Relaxed) || self.stop.load(Ordering::Relaxed)
     }
 
     /// A decoded chunk.
@@ -100,7 +107,7 @@ impl<'a> Chunks<'a> {
             None => self.counters.add(&reader.read(chunk, scratch, &mut bytes)?),
             Some(feed) => {
                 let decode = |encoded: Option<&[u8]>| reader.decode(chunk, encoded, scratch, &mut bytes);
-                feed.take(array, chunk, self.counters, self.options, decode)?;
+                feed.take(array, chunk, self.counters, || self.ends(), decode)?;
             }
         }
         self.counters.decoded_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);

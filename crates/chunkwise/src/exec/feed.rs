@@ -3,14 +3,13 @@
 //! What is on its way or waits to be decoded is bounded in bytes: a request goes out only when the budget has room
 //! for its chunk as large as it could be.
 
+use super::ExecError;
 use super::cache::Counters;
-use super::{ExecError, RunOptions};
 use crate::chunk::{ChunkError, ChunkReader, Fetched};
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::schedule::Walk;
 use chunkwise_core::plan::touched::Uses;
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -93,13 +92,14 @@ impl Feed {
         Ok(Feed { slots, runtime: Some(runtime) })
     }
 
-    /// Waits for a chunk and hands its encoded bytes to `decode`, after which its room is free again.
+    /// Waits for a chunk and hands its encoded bytes to `decode`, after which its room is free again; gives up where
+    /// `ends` says that the run is to end.
     pub(crate) fn take(
         &self,
         array: usize,
         chunk: &[u64],
         counters: &Counters,
-        options: &RunOptions,
+        ends: impl Fn() -> bool,
         decode: impl FnOnce(Option<&[u8]>) -> Result<(), ChunkError>,
     ) -> Result<(), ExecError> {
         let key = (array, chunk.to_vec());
@@ -108,7 +108,7 @@ impl Feed {
             if let Some(arrived) = slots.remove(&key) {
                 break arrived;
             }
-            if options.cancel.load(Ordering::Relaxed) {
+            if ends() {
                 return Err(ExecError::Interrupted);
             }
             let wait = Duration::from_millis(50);

@@ -44,6 +44,14 @@ pub struct RunOptions {
     pub cancel: &'static AtomicBool,
 }
 
+impl Default for RunOptions {
+    /// Variances divide by n, sums of nothing are missing, and nothing ends the run from outside.
+    fn default() -> RunOptions {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        RunOptions { ddof: 0, min_count: 1, cancel: &NEVER }
+    }
+}
+
 /// How one stage is run.
 #[derive(Clone, Copy, Debug)]
 pub struct StageSchedule<'a> {
@@ -113,8 +121,7 @@ pub fn run(
         false => None,
     };
     let chunks = Chunks::new(stage, &readers, counters, options, feed);
-    let job =
-        Run { stage, chunks: &chunks, sink, options, walk: schedule.walk, schedule, stop: AtomicBool::new(false) };
+    let job = Run { stage, chunks: &chunks, sink, options, walk: schedule.walk, schedule };
     // What is fetched ahead comes in the order of one stream.
     match schedule.walk.sharing {
         Sharing::Patches if !polled => job.by_patch(),
@@ -203,12 +210,11 @@ struct Run<'a> {
     options: &'a RunOptions,
     walk: &'a Walk,
     schedule: StageSchedule<'a>,
-    stop: AtomicBool,
 }
 
 impl Run<'_> {
     fn check(&self) -> Result<(), ExecError> {
-        match self.options.cancel.load(Ordering::Relaxed) || self.stop.load(Ordering::Relaxed) {
+        match self.chunks.ends() {
             true => Err(ExecError::Interrupted),
             false => Ok(()),
         }
@@ -228,7 +234,7 @@ impl Run<'_> {
                     scope.spawn(move || {
                         let result = work();
                         if result.is_err() {
-                            self.stop.store(true, Ordering::Relaxed);
+                            self.chunks.stop.store(true, Ordering::Relaxed);
                         }
                         result
                     })
@@ -283,7 +289,7 @@ impl Run<'_> {
         self.on_threads(|| {
             let result = stream.work(self, &mut LeafReader::new(self.chunks));
             if result.is_err() {
-                self.stop.store(true, Ordering::Relaxed);
+                self.chunks.stop.store(true, Ordering::Relaxed);
             }
             stream.wake();
             result

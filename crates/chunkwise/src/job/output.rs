@@ -44,6 +44,23 @@ pub struct OutputOptions {
     pub history: String,
 }
 
+impl OutputOptions {
+    /// A new cube in `folder`, which must not exist, in the chunks of the source.
+    pub fn new(folder: PathBuf) -> OutputOptions {
+        OutputOptions {
+            folder,
+            existing: Existing::Refuse,
+            inputs: Vec::new(),
+            zarr: ZarrVersion::V3,
+            chunks: IndexMap::new(),
+            shards: IndexMap::new(),
+            codec: None,
+            dtype: None,
+            history: format!("chunkwise {}", env!("CARGO_PKG_VERSION")),
+        }
+    }
+}
+
 /// Arrays of a result, and what goes into them.
 #[derive(Clone, Debug)]
 pub struct OutputArrays {

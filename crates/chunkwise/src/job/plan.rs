@@ -31,6 +31,14 @@ pub struct Limits {
     pub redecode: Redecode,
 }
 
+impl Default for Limits {
+    /// [`memory::default_limit`], and all processors.
+    fn default() -> Limits {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        Limits { memory: memory::default_limit(), threads, redecode: Redecode::Bounded }
+    }
+}
+
 /// A request that fits its limits.
 #[derive(Clone, Debug)]
 pub struct Planned {
@@ -127,6 +135,14 @@ impl Prepared {
         }
         let most = schedules.iter().map(|s| s.bytes).max().unwrap_or(0);
         Ok(Planned { schedules, memory: base + most, feed_bytes })
+    }
+
+    /// Fits the request into `limits`, for [`Prepared::records`].
+    ///
+    /// # Errors
+    /// As [`Prepared::plan`].
+    pub fn plan_records(&self, cube: &OpenCube, limits: Limits) -> Result<Planned, JobError> {
+        self.plan(cube, &vec![Target::Memory; self.chains.len()], limits)
     }
 
     /// What chain `i` costs, stage by stage.

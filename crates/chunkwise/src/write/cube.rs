@@ -50,6 +50,21 @@ pub struct Output {
     pub attrs: Attrs,
 }
 
+impl Output {
+    /// A new Zarr v3 cube at the root of `place`, where nothing may be.
+    pub fn new(place: Place) -> Output {
+        Output {
+            place,
+            group: String::new(),
+            existing: Existing::Refuse,
+            inputs: Vec::new(),
+            job: JournalHead::default(),
+            zarr: ZarrVersion::V3,
+            attrs: Attrs::new(),
+        }
+    }
+}
+
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {

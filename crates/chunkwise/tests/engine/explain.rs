@@ -1,0 +1,91 @@
+//! What a plan says is what its run counts.
+
+use crate::fixture::{Lies, begin, count, hash, open, planned, prepared, reduce, run, schedules, write};
+use chunkwise::exec::Counters;
+use chunkwise::job::plan::Limits;
+use chunkwise::job::{Over, Request};
+use chunkwise::open::OpenCube;
+use chunkwise::store::{MemoryStore, Store};
+use chunkwise::write::Place;
+use chunkwise_core::plan::schedule::Target;
+use chunkwise_core::select::parse_isel;
+use chunkwise_core::stat::Statistic;
+use std::sync::Arc;
+use std::time::Instant;
+
+fn cube(shards: Option<&[u64]>) -> OpenCube {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let lies = |name| Lies {
+        name,
+        dims: &["time", "band", "y", "x"],
+        shape: &[9, 3, 50, 70],
+        chunks: &[2, 2, 16, 16],
+        shards,
+    };
+    let arrays = [lies("a"), lies("b")];
+    write::<f32>(Place::Store(store.clone()), &arrays, |_| true, |n, i| (hash(i) % 97) as f32 + n as f32 + 0.5);
+    open(store)
+}
+
+fn jobs() -> Vec<Request> {
+    let mean = [Statistic::Mean];
+    let mut formula = reduce(&["time"], &mean);
+    formula.formulas = vec!["c = a / b".to_owned()];
+    let mut part = reduce(&["time", "x"], &mean);
+    part.isel = parse_isel("y=5:41,x=3:60:7,band=1").unwrap();
+    let cells = Request { isel: parse_isel("x=10:60").unwrap(), ..Request::default() };
+    let all = Request { over: Over::All, statistics: vec![Statistic::Std], ..Request::default() };
+    let mut jobs = vec![reduce(&["time"], &mean), reduce(&["y", "x"], &[Statistic::Median]), part, cells, all, formula];
+    for job in &mut jobs[..5] {
+        job.variables = vec!["a".to_owned()];
+    }
+    jobs
+}
+
+fn check(cube: &OpenCube) {
+    let mut tiled = 0;
+    for (j, job) in jobs().iter().enumerate() {
+        let prepared = prepared(cube, job);
+        for schedule in [1, 2].into_iter().flat_map(|threads| schedules(&prepared, threads)) {
+            tiled += u32::from(schedule.tile_count() > 1);
+            let tiles = schedule.tile_count();
+            let plan = planned(schedule);
+            let said = prepared.explain(cube, &plan).unwrap().total;
+            let counters = Counters::default();
+            run(cube, &prepared, &plan, &counters);
+            let counted = (count(&counters.chunks), count(&counters.decoded_bytes));
+            assert_eq!((said.chunks, said.decoded_bytes), counted, "job {j} in {tiles} tiles");
+            assert_eq!(said.requests, count(&counters.requests), "requests of job {j} in {tiles} tiles");
+        }
+    }
+    assert!(tiled > 0, "no job ran in tiles");
+}
+
+#[test]
+fn figures_are_what_the_run_counts() {
+    check(&cube(None));
+}
+
+#[test]
+fn figures_of_sharded_cubes_are_what_the_run_counts() {
+    check(&cube(Some(&[4, 2, 32, 32])));
+}
+
+#[test]
+fn ten_million_chunks_are_explained_from_their_metadata_alone() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let lies = Lies { name: "data", dims: &["time", "x"], shape: &[10_000_000, 4], chunks: &[1, 4], shards: None };
+    begin::<f32>(Place::Store(store.clone()), &[lies]).finish().unwrap();
+    let cube = open(store);
+    // Over all of them, and each for itself.
+    for (over, output) in [(&["time"], 4), (&["x"], 10_000_000)] {
+        let prepared = prepared(&cube, &reduce(over, &[Statistic::Mean]));
+        let began = Instant::now();
+        let plan = prepared.plan(&cube, &[Target::Nothing], Limits { memory: 256 << 20, ..Limits::default() }).unwrap();
+        let said = prepared.explain(&cube, &plan).unwrap().total;
+        println!("10,000,000 chunks over {over:?}: explained in {:.3} s", began.elapsed().as_secs_f64());
+        assert_eq!((said.chunks, said.requests, said.decoded_bytes), (10_000_000, 10_000_000, 160_000_000));
+        assert_eq!(said.output_bytes, output * 8);
+        assert_eq!(plan.schedules[0].tile_count(), 1);
+    }
+}
