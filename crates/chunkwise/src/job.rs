@@ -9,6 +9,7 @@ use crate::open::OpenCube;
 use crate::sink::memory::MemorySink;
 use chunkwise_core::cube::{Labels, Packing};
 use chunkwise_core::expr::{Scope, ScopeVariable};
+use chunkwise_core::crs::is_longitude;
 use chunkwise_core::grid::{Indices, Role};
 use chunkwise_core::group::{Cycle, GroupError, Grouping, Window, cycle_groups, time_windows};
 use chunkwise_core::plan::Stage;
@@ -128,12 +129,7 @@ pub struct Prepared {
 /// # Errors
 /// Names, labels, groups or formulas that do not fit the cube.
 pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError> {
-    let wraps = |dim: &str| {
-        cube.cube
-            .coordinate(dim)
-            .and_then(|c| c.units())
-            .is_some_and(|u| u.starts_with("degrees_e") || u == "degree_east")
-    };
+    let wraps = |dim: &str| is_longitude(dim, cube.cube.coordinate(dim));
     let labels = |dim: &str| cube.labels(dim);
     let selection = resolve(&request.sel, &request.isel, request.bbox.as_ref(), &cube.cube.dims, &labels, &wraps)?;
     let mut scope = Scope::default();

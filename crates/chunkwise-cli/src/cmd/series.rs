@@ -5,6 +5,7 @@ use crate::exit::CliError;
 use crate::job::{Destination, Ready, request};
 use crate::output::{self, Overwrite, Record, TableFile};
 use chunkwise::job::{label_values, prepare};
+use chunkwise_core::crs::is_longitude;
 use chunkwise_core::cube::Labels;
 use chunkwise_core::select::{IndexQuery, nearest, parse_at, parse_isel};
 use serde_json::Value;
@@ -25,8 +26,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
             CliError::says(format!("no dimension `{dim}`; the cube has {}", has.join(", ")))
         })
     };
-    let wraps =
-        |dim: &str| cube.cube.coordinate(dim).and_then(|c| c.units()).is_some_and(|u| u.starts_with("degrees_e"));
+    let wraps = |dim: &str| is_longitude(dim, cube.cube.coordinate(dim));
     let by_label = |pairs: &[(String, String)]| -> Result<Vec<(String, u64, Option<Value>)>, CliError> {
         let mut at = Vec::new();
         for (dim, text) in pairs {
