@@ -96,7 +96,7 @@ pub(crate) struct DecodeArgs {
     #[arg(long)]
     pub(crate) raw: bool,
     /// Cells outside of `valid_min`, `valid_max` or `valid_range` count as missing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "raw")]
     pub(crate) valid: bool,
 }
 

@@ -19,6 +19,7 @@ use chunkwise_core::plan::schedule::{Redecode, Target};
 use chunkwise_core::select::{BoxQuery, parse_isel, parse_sel};
 use chunkwise_core::stat::Statistic;
 use indexmap::IndexMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -53,9 +54,6 @@ pub(crate) fn request(
     decode: &DecodeArgs,
 ) -> Result<(OpenCube, Request), CliError> {
     let cube = open_with(location, &decode_options(decode)?)?;
-    if decode.valid {
-        return Err(CliError::says("`--valid` is not built yet").hint("use `--where` with the range"));
-    }
     let mut request = Request {
         variables: select.var.clone(),
         formulas: select.calc.clone(),
@@ -267,6 +265,16 @@ impl Ready {
 
     /// The short summary on stderr.
     pub(crate) fn summary(&self, common: &Common) {
+        self.summary_of(common, &self.outside());
+    }
+
+    /// Cells read outside of a valid range that was not applied, by variable.
+    pub(crate) fn outside(&self) -> BTreeMap<String, u64> {
+        self.counters.outside()
+    }
+
+    /// The short summary, with the cells outside of valid ranges of several runs.
+    pub(crate) fn summary_of(&self, common: &Common, outside: &BTreeMap<String, u64>) {
         if common.quiet || (common.json() == Json::Yes && common.verbose == 0) {
             return;
         }
@@ -283,6 +291,7 @@ impl Ready {
             decoded as f64 / 1e6 / seconds.max(1e-9),
             format_bytes(memory::peak().into()),
         ));
+        note_outside(outside);
     }
 
     /// Runs to where the result goes; `shape` makes its table.
@@ -316,6 +325,15 @@ impl Ready {
                 "within this budget chunks are decoded {most:.1} × (more memory would decode fewer)"
             ));
         }
+    }
+}
+
+/// Says how many cells lie outside of a valid range that was not applied.
+fn note_outside(found: &BTreeMap<String, u64>) {
+    for (name, cells) in found {
+        let what = if *cells == 1 { "cell of" } else { "cells of" };
+        let lies = if *cells == 1 { "lies" } else { "lie" };
+        output::note(&format!("{cells} {what} `{name}` {lies} outside its valid range; `--valid` leaves them out"));
     }
 }
 

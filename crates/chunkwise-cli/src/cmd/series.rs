@@ -9,6 +9,7 @@ use chunkwise_core::crs::is_longitude;
 use chunkwise_core::cube::Labels;
 use chunkwise_core::select::{IndexQuery, nearest, parse_at, parse_isel};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// A point: for each dimension its index, and the coordinate that was asked for.
@@ -64,6 +65,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
     }
     let mut rows: Vec<Record> = Vec::new();
     let mut last: Option<Ready> = None;
+    let mut outside: BTreeMap<String, u64> = BTreeMap::new();
     for point in &points {
         let mut own = base.clone();
         for (dim, index, _) in &point.at {
@@ -78,6 +80,9 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         let mut of_point: Vec<Record> = Vec::new();
         for record in ready.records()? {
             merge(&mut of_point, record);
+        }
+        for (variable, cells) in ready.outside() {
+            *outside.entry(variable).or_default() += cells;
         }
         for values in of_point {
             let mut row = Record::new();
@@ -106,7 +111,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         None => output::print(&rows, common.json())?,
     }
     if let Some(ready) = last {
-        ready.summary(common);
+        ready.summary_of(common, &outside);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -173,7 +173,9 @@ impl Prepared {
         let reduced: Vec<String> = stage.dims.iter().filter(|d| d.folds()).map(|d| d.name.clone()).collect();
         let can_miss = stage.mask.is_some()
             || folded.from != From::Input(0)
-            || source.is_none_or(|v| !v.missing.marks.is_empty() || v.view.is_some_and(DType::is_float))
+            || source.is_none_or(|v| {
+                !v.missing.marks.is_empty() || v.missing.within.is_some() || v.view.is_some_and(DType::is_float)
+            })
             || stage.dims.iter().any(|d| matches!(d.role, Role::Window { .. }));
         let gaps = if can_miss { Gaps::Possible } else { Gaps::Never };
         let input_types: Vec<DType> = stage.arrays.iter().filter_map(|a| a.decoded_dtype()).collect();

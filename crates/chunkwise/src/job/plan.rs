@@ -254,7 +254,10 @@ impl Prepared {
                     let columns = found.into_columns();
                     let offset = OffsetSink::new(stage, &positions, sink);
                     let less = AnomalySink::new(&first, &columns, packing, &offset);
-                    exec::run(&stage.tile(&positions), &cube.store, &less, counters, options, how(1))?;
+                    // The cells have been counted in the first stage.
+                    let mut second = stage.tile(&positions);
+                    second.arrays.iter_mut().for_each(|a| a.valid = None);
+                    exec::run(&second, &cube.store, &less, counters, options, how(1))?;
                 }
                 _ => {}
             }
@@ -262,3 +265,4 @@ impl Prepared {
         Ok(())
     }
 }
+        counters.end_chain();
