@@ -67,6 +67,8 @@ pub struct Request {
     pub windows: Vec<Window>,
     /// Whether cells less the statistic of their group are asked for, instead of the statistic itself.
     pub anomaly: Anomaly,
+    /// Least number of valid cells for which a sum is not missing, as it will be run; `None`: 1.
+    pub min_count: Option<u64>,
 }
 
 /// `--anomaly`.
@@ -124,6 +126,8 @@ pub struct Prepared {
     pub bounds: IndexMap<String, Vec<(i128, i128)>>,
 }
 
+    /// Least number of valid cells for which a sum is not missing.
+    pub min_count: u64,
 /// Makes a request into stages.
 ///
 /// # Errors
@@ -294,7 +298,7 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
         }
     }
     let chains = stages.into_iter().map(|s| vec![s]).collect();
-    Ok(Prepared { chains, selection, labels: out, renamed, bounds })
+    Ok(Prepared { chains, selection, labels: out, renamed, bounds, min_count: request.min_count.unwrap_or(1) })
 }
 
 impl Prepared {

@@ -171,6 +171,7 @@ impl Prepared {
             From::Formula(_) => None,
         };
         let reduced: Vec<String> = stage.dims.iter().filter(|d| d.folds()).map(|d| d.name.clone()).collect();
+            || (statistic == Statistic::Sum && self.min_count > 1)
         let can_miss = stage.mask.is_some()
             || folded.from != From::Input(0)
             || source.is_none_or(|v| {
