@@ -1,15 +1,17 @@
 //! Requests: what a user asks of a cube, made into stages, run, and given back as records or a new cube.
 
+mod coordinates;
 pub mod output;
+mod placement;
 pub mod plan;
 
 use crate::error::{BoxError, OpenError};
 use crate::exec::{Counters, ExecError, RunOptions};
 use crate::open::OpenCube;
 use crate::sink::memory::MemorySink;
+use chunkwise_core::crs::is_longitude;
 use chunkwise_core::cube::{Labels, Packing};
 use chunkwise_core::expr::{Scope, ScopeVariable};
-use chunkwise_core::crs::is_longitude;
 use chunkwise_core::grid::{Indices, Role};
 use chunkwise_core::group::{Cycle, GroupError, Grouping, Window, cycle_groups, time_windows};
 use chunkwise_core::plan::Stage;
@@ -65,10 +67,10 @@ pub struct Request {
     pub cycle: Option<Cycle>,
     /// `--every`.
     pub windows: Vec<Window>,
-    /// Whether cells less the statistic of their group are asked for, instead of the statistic itself.
-    pub anomaly: Anomaly,
     /// Least number of valid cells for which a sum is not missing, as it will be run; `None`: 1.
     pub min_count: Option<u64>,
+    /// Whether cells less the statistic of their group are asked for, instead of the statistic itself.
+    pub anomaly: Anomaly,
 }
 
 /// `--anomaly`.
@@ -124,10 +126,10 @@ pub struct Prepared {
     pub renamed: IndexMap<String, String>,
     /// Time bounds of windows, by dimension.
     pub bounds: IndexMap<String, Vec<(i128, i128)>>,
-}
-
     /// Least number of valid cells for which a sum is not missing.
     pub min_count: u64,
+}
+
 /// Makes a request into stages.
 ///
 /// # Errors
