@@ -1,9 +1,10 @@
-"""What the source promises about itself: short files, and heavy dependencies only where they belong.
+"""What the source promises about itself: short files, heavy dependencies only where they belong, rules that are tested.
 
 python tests/source.py
 """
 
 import json
+import re
 import subprocess
 import sys
 
@@ -47,8 +48,27 @@ def misplaced_dependencies():
                 yield f"`{package['name']}` names `{dependency['name']}`, which only {sorted(owners)} may"
 
 
+def rules_without_test():
+    """Each row of docs/semantics.md names a test that exists, `FILE::NAME`."""
+    with open("docs/semantics.md", encoding="utf-8") as file:
+        rows = [line for line in file.read().splitlines() if line.startswith("| ")]
+    for row in rows:
+        rule, test = (cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:3])
+        if test == "test":
+            continue  # the head of a table
+        path, _, name = test.partition("::")
+        full, define = (f"tests/python/{path}", "def") if path.endswith(".py") else (f"crates/{path}", "fn")
+        try:
+            with open(full, encoding="utf-8") as file:
+                found = re.search(rf"^\s*{define} {re.escape(name)}\(", file.read(), re.MULTILINE)
+        except FileNotFoundError:
+            found = None
+        if not name or not found:
+            yield f"docs/semantics.md: no test `{test}` for “{rule}”"
+
+
 if __name__ == "__main__":
-    faults = [*long_files(), *misplaced_dependencies()]
+    faults = [*long_files(), *misplaced_dependencies(), *rules_without_test()]
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     sys.exit(1 if faults else 0)

@@ -96,7 +96,7 @@ pub(crate) struct DecodeArgs {
     #[arg(long)]
     pub(crate) raw: bool,
     /// Cells outside of `valid_min`, `valid_max` or `valid_range` count as missing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "raw")]
     pub(crate) valid: bool,
 }
 
@@ -244,7 +244,7 @@ pub(crate) struct ReduceArgs {
     /// Delta degrees of freedom of `std` and `var`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) ddof: u32,
-    /// Groups of fewer valid cells are missing; 0: the sum of nothing is 0.
+    /// The sum of fewer valid cells is missing [default: 1]; 0: the sum of nothing is 0.
     #[arg(long, value_name = "N")]
     pub(crate) min_count: Option<u64>,
     #[command(flatten)]

@@ -14,10 +14,13 @@ use chunkwise::job::{JobError, Prepared, Request};
 use chunkwise::memory;
 use chunkwise::open::{OpenCube, open_with};
 use chunkwise::write::{Existing, ZarrVersion};
+use chunkwise_core::crs::{Crs, Georeference, find_georeference};
+use chunkwise_core::cube::Variable;
 use chunkwise_core::plan::schedule::{Redecode, Target};
 use chunkwise_core::select::{BoxQuery, parse_isel, parse_sel};
 use chunkwise_core::stat::Statistic;
 use indexmap::IndexMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -53,9 +56,6 @@ pub(crate) fn request(
     decode: &DecodeArgs,
 ) -> Result<(OpenCube, Request), CliError> {
     let cube = open_with(location, &decode_options(decode)?)?;
-    if decode.valid {
-        return Err(CliError::says("`--valid` is not built yet").hint("use `--where` with the range"));
-    }
     let mut request = Request {
         variables: select.var.clone(),
         formulas: select.calc.clone(),
@@ -69,30 +69,49 @@ pub(crate) fn request(
         request.isel.extend(parse_isel(text).map_err(CliError::of)?);
     }
     if let Some(text) = &select.bbox {
-        request.bbox = Some(bbox(text, &select.bbox_crs, &cube)?);
+        request.bbox = Some(bbox(text, &select.bbox_crs, select, &cube)?);
     }
     Ok((cube, request))
 }
 
-/// `--bbox`, in the axes of the cube.
-fn bbox(text: &str, crs: &str, cube: &OpenCube) -> Result<BoxQuery, CliError> {
-    let numbers: Vec<f64> = text.split(',').filter_map(|n| n.trim().parse().ok()).collect();
-    let [west, south, east, north] = numbers[..] else {
+/// `--bbox`, in the axes of what the job works on: cells whose centre lies in the rectangle around the box.
+fn bbox(text: &str, crs: &str, select: &SelectArgs, cube: &OpenCube) -> Result<BoxQuery, CliError> {
+    let numbers: Option<Vec<f64>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
+    let Some(Ok(bounds)) = numbers.map(<[f64; 4]>::try_from) else {
         return Err(CliError::says(format!("`--bbox {text}` is not four numbers W,S,E,N")));
     };
-    let find = |names: &[&str]| cube.cube.dims.keys().find(|d| names.contains(&d.to_lowercase().as_str())).cloned();
-    if crs.eq_ignore_ascii_case("EPSG:4326")
-        && let (Some(x), Some(y)) = (find(&["lon", "longitude"]), find(&["lat", "latitude"]))
-    {
-        return Ok(BoxQuery { x, y, west, south, east, north });
+    let given = match crs.trim().eq_ignore_ascii_case("cube") {
+        true => None,
+        false => Some(Crs::parse(crs).map_err(CliError::of)?),
+    };
+    // Formulas may read any variable; else only those that are named.
+    let named = |v: &&Variable| select.var.is_empty() || !select.calc.is_empty() || select.var.contains(&v.name);
+    let mut found: Option<(&Variable, Georeference)> = None;
+    for variable in cube.cube.data_variables().filter(named) {
+        let own = find_georeference(&cube.cube, variable);
+        match (&found, &own.dims) {
+            (_, None) => {}
+            (None, Some(_)) => found = Some((variable, own)),
+            (Some((_, first)), Some(_)) if first.dims == own.dims => {}
+            (Some((first, _)), Some(_)) => {
+                return Err(CliError::says(format!(
+                    "`--bbox` with `{}` and `{}`, which lie along other axes",
+                    first.name, variable.name
+                ))
+                .hint("name one of them with `--var`"));
+            }
+        }
     }
-    if crs.eq_ignore_ascii_case("cube")
-        && let (Some(x), Some(y)) = (find(&["x"]), find(&["y"]))
-    {
-        return Ok(BoxQuery { x, y, west, south, east, north });
+    let georeference = found.map(|f| f.1).unwrap_or_default();
+    // Without labels a box would be one of indices.
+    let dims = georeference.dims.iter().flat_map(|d| [&d.x, &d.y]);
+    if let Some(dim) = dims.into_iter().find(|d| cube.cube.coordinate(d).is_none()) {
+        return Err(CliError::says(format!(
+            "`--bbox {text}`: `{dim}` has no coordinate, so its cells cannot be placed"
+        ))
+        .hint(format!("select by index: `--isel {dim}=A:B`")));
     }
-    Err(CliError::says(format!("cannot take a box in `{crs}` to the axes of `{}` in this build", cube.cube.location))
-        .hint("select by the cube's own coordinates: `--sel x=A..B --sel y=A..B`"))
+    georeference.box_query(bounds, given.as_ref()).map_err(|e| CliError::says(format!("`--bbox {text}`: {e}")))
 }
 
 /// The statistics by name.
@@ -249,6 +268,16 @@ impl Ready {
 
     /// The short summary on stderr.
     pub(crate) fn summary(&self, common: &Common) {
+        self.summary_of(common, &self.outside());
+    }
+
+    /// Cells read outside of a valid range that was not applied, by variable.
+    pub(crate) fn outside(&self) -> BTreeMap<String, u64> {
+        self.counters.outside()
+    }
+
+    /// The short summary, with the cells outside of valid ranges of several runs.
+    pub(crate) fn summary_of(&self, common: &Common, outside: &BTreeMap<String, u64>) {
         if common.quiet || (common.json() == Json::Yes && common.verbose == 0) {
             return;
         }
@@ -265,6 +294,7 @@ impl Ready {
             decoded as f64 / 1e6 / seconds.max(1e-9),
             format_bytes(memory::peak().into()),
         ));
+        note_outside(outside);
     }
 
     /// Runs to where the result goes; `shape` makes its table.
@@ -304,6 +334,15 @@ impl Ready {
                 "within this budget chunks are decoded {most:.1} × (more memory would decode fewer)"
             ));
         }
+    }
+}
+
+/// Says how many cells lie outside of a valid range that was not applied.
+fn note_outside(found: &BTreeMap<String, u64>) {
+    for (name, cells) in found {
+        let what = if *cells == 1 { "cell of" } else { "cells of" };
+        let lies = if *cells == 1 { "lies" } else { "lie" };
+        output::note(&format!("{cells} {what} `{name}` {lies} outside its valid range; `--valid` leaves them out"));
     }
 }
 

@@ -97,6 +97,9 @@ impl Packing {
 pub struct Missing {
     /// Stored values (after `_Unsigned`) that mark a missing cell.
     pub marks: Vec<Scalar>,
+    /// Smallest and largest stored value that is not missing, inclusive; `None`: any is.
+    #[serde(default, with = "open_range")]
+    pub within: Option<(f64, f64)>,
 }
 
 /// Position of one chunk grid: which stored piece holds which cells.
@@ -171,7 +174,8 @@ pub struct Variable {
     pub packing: Packing,
     /// Missing marks.
     pub missing: Missing,
-    /// `valid_min`, `valid_max`/`valid_range`: in stored units, inclusive. Reported, applied only on request.
+    /// `valid_min`, `valid_max`/`valid_range`: in stored units, inclusive. Cells outside are counted; they are missing
+    /// only where [`Missing::within`] says so.
     #[serde(with = "open_range")]
     pub valid: Option<(f64, f64)>,
     /// Attributes as stored.

@@ -1,12 +1,15 @@
 //! Requests: what a user asks of a cube, made into stages, run, and given back as records or a new cube.
 
+mod coordinates;
 pub mod output;
+mod placement;
 pub mod plan;
 
 use crate::error::{BoxError, OpenError};
 use crate::exec::{Counters, ExecError, RunOptions};
 use crate::open::OpenCube;
 use crate::sink::memory::MemorySink;
+use chunkwise_core::crs::is_longitude;
 use chunkwise_core::cube::{Labels, Packing};
 use chunkwise_core::expr::{Scope, ScopeVariable};
 use chunkwise_core::grid::{Indices, Role};
@@ -64,6 +67,8 @@ pub struct Request {
     pub cycle: Option<Cycle>,
     /// `--every`.
     pub windows: Vec<Window>,
+    /// Least number of valid cells for which a sum is not missing, as it will be run; `None`: 1.
+    pub min_count: Option<u64>,
     /// Whether cells less the statistic of their group are asked for, instead of the statistic itself.
     pub anomaly: Anomaly,
 }
@@ -129,6 +134,8 @@ pub struct Prepared {
     pub renamed: IndexMap<String, String>,
     /// Time bounds of windows, by dimension.
     pub bounds: IndexMap<String, Vec<(i128, i128)>>,
+    /// Least number of valid cells for which a sum is not missing.
+    pub min_count: u64,
 }
 
 /// Makes a request into stages.
@@ -136,12 +143,7 @@ pub struct Prepared {
 /// # Errors
 /// Names, labels, groups or formulas that do not fit the cube.
 pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError> {
-    let wraps = |dim: &str| {
-        cube.cube
-            .coordinate(dim)
-            .and_then(|c| c.units())
-            .is_some_and(|u| u.starts_with("degrees_e") || u == "degree_east")
-    };
+    let wraps = |dim: &str| is_longitude(dim, cube.cube.coordinate(dim));
     let labels = |dim: &str| cube.labels(dim);
     let selection = resolve(&request.sel, &request.isel, request.bbox.as_ref(), &cube.cube.dims, &labels, &wraps)?;
     let mut scope = Scope::default();
@@ -306,7 +308,7 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
         }
     }
     let chains = stages.into_iter().map(|s| vec![s]).collect();
-    Ok(Prepared { chains, selection, labels: out, renamed, bounds })
+    Ok(Prepared { chains, selection, labels: out, renamed, bounds, min_count: request.min_count.unwrap_or(1) })
 }
 
 impl Prepared {

@@ -7,8 +7,9 @@ use chunkwise::job::prepare;
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &CalcArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let (cube, mut request) = request(&args.cube, &args.select, &args.decode)?;
-    request.formulas.extend(args.formulas.iter().cloned());
+    let mut select = args.select.clone();
+    select.calc.extend(args.formulas.iter().cloned());
+    let (cube, request) = request(&args.cube, &select, &args.decode)?;
     let prepared = prepare(&cube, &request)?;
     let to = destination(Some(&args.output), Some(&args.layout), args.overwrite, &cube)?;
     let ready = Ready::new(cube, prepared, to, &args.job, 0, None)?;

@@ -10,7 +10,7 @@ use chunkwise::error::OpenError;
 use chunkwise::open::{OpenCube, open_with};
 use chunkwise::store::locate;
 use chunkwise::write::{Found, unfinished};
-use chunkwise_core::cf::decode::{DecodeOptions, Nodata};
+use chunkwise_core::cf::decode::{DecodeOptions, Nodata, Valid};
 use chunkwise_core::cf::time::{NOT_A_TIME, format_time};
 use chunkwise_core::cube::{ChunkSizes, DataType, Labels, Role, TextKind, Variable};
 use chunkwise_core::dtype::Scalar;
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode, CliError
     Ok(ExitCode::SUCCESS)
 }
 
-/// `--nodata` and `--raw` as the reader takes them.
+/// `--nodata`, `--raw` and `--valid` as the reader takes them.
 ///
 /// # Errors
 /// `--nodata` is neither a number nor `none`.
@@ -50,7 +50,8 @@ pub(crate) fn decode_options(args: &DecodeArgs) -> Result<DecodeOptions, CliErro
             }
         },
     };
-    Ok(DecodeOptions { nodata, raw: args.raw })
+    let valid = if args.valid { Valid::Apply } else { Valid::Report };
+    Ok(DecodeOptions { nodata, raw: args.raw, valid })
 }
 
 /// An output whose job did not finish is no cube; what can be said is how far it came.

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &ReduceArgs, common: &Common) -> Result<ExitCode, CliError> {
     let (cube, mut request) = request(&args.cube, &args.select, &args.decode)?;
     request.anomaly = if args.anomaly { Anomaly::Yes } else { Anomaly::No };
+    request.min_count = args.min_count;
     request.statistics = statistics(&args.stats)?;
     request.cycle = args.group.as_deref().map(Cycle::parse).transpose().map_err(CliError::of)?;
     if let Some(text) = &args.every {

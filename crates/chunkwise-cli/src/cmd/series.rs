@@ -5,9 +5,11 @@ use crate::exit::CliError;
 use crate::job::{Destination, Ready, request};
 use crate::output::{self, Overwrite, Record, TableFile};
 use chunkwise::job::{label_values, prepare};
+use chunkwise_core::crs::is_longitude;
 use chunkwise_core::cube::Labels;
 use chunkwise_core::select::{IndexQuery, nearest, parse_at, parse_isel};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -27,8 +29,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
             CliError::says(format!("no dimension `{dim}`; the cube has {}", has.join(", ")))
         })
     };
-    let wraps =
-        |dim: &str| cube.cube.coordinate(dim).and_then(|c| c.units()).is_some_and(|u| u.starts_with("degrees_e"));
+    let wraps = |dim: &str| is_longitude(dim, cube.cube.coordinate(dim));
     let by_label = |pairs: &[(String, String)]| -> Result<Vec<(String, u64, Option<Value>)>, CliError> {
         let mut at = Vec::new();
         for (dim, text) in pairs {
@@ -66,6 +67,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
     }
     let mut rows: Vec<Record> = Vec::new();
     let mut last: Option<Ready> = None;
+    let mut outside: BTreeMap<String, u64> = BTreeMap::new();
     for point in &points {
         let mut own = base.clone();
         for (dim, index, _) in &point.at {
@@ -79,6 +81,9 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         let mut of_point: Vec<Record> = Vec::new();
         for record in ready.records()? {
             merge(&mut of_point, record);
+        }
+        for (variable, cells) in ready.outside() {
+            *outside.entry(variable).or_default() += cells;
         }
         for values in of_point {
             let mut row = Record::new();
@@ -107,7 +112,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         None => output::print(&rows, common.json())?,
     }
     if let Some(ready) = last {
-        ready.summary(common);
+        ready.summary_of(common, &outside);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,6 +28,18 @@ pub struct DecodeOptions {
     pub nodata: Nodata,
     /// Take stored values as they are: no packing, no `_Unsigned`, no missing marks; `NaN` stays missing.
     pub raw: bool,
+    /// What becomes of cells outside of the valid range.
+    pub valid: Valid,
+}
+
+/// What becomes of cells outside of `valid_min`, `valid_max` or `valid_range`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Valid {
+    /// They count as any other, and are reported.
+    #[default]
+    Report,
+    /// They are missing.
+    Apply,
 }
 
 /// What the attributes of a variable say about its stored values.
@@ -65,7 +77,12 @@ impl Decoding {
     /// `fill` is the array's own fill value, which marks missing cells in Zarr v2 and not in v3.
     /// Marks are stored values after `_Unsigned`; marks that are `NaN` are left out, because `NaN` is always missing.
     /// Of a `missing_value`, text that is no number marks nothing, as in xarray; a `valid_*` that is no number, or no
-    /// pair of them, is as good as none, because it is reported only.
+    /// pair of them, is as good as none.
+    ///
+    /// A valid range is in stored units, as CF has it for attributes of the type of the stored values. JSON tells
+    /// integers from floats and no more: a `valid_*` written as a float (`1.0`) beside packed integers is of the type of
+    /// the decoded values, and is taken to stored units; one written as an integer never is. Beside `float32` it is
+    /// rounded to `float32`, so that the end itself lies inside.
     ///
     /// Other than xarray 2026.9: marks of `_Unsigned` variables are turned whichever attribute they stand in; the
     /// fill value of v2 marks beside `_FillValue`, not in its place; a mark of a `float32` array is compared in
@@ -83,7 +100,7 @@ impl Decoding {
         let stored = match dtype {
             DataType::Number(stored) => *stored,
             DataType::DateTime(_) | DataType::Duration(_) => {
-                let missing = Missing { marks: vec![Scalar::Int(i64::MIN)] };
+                let missing = Missing { marks: vec![Scalar::Int(i64::MIN)], within: None };
                 let view = Some(DType::Int64);
                 return Ok(Decoding { view, packing: Packing::NONE, missing, valid: None });
             }
@@ -113,8 +130,8 @@ impl Decoding {
                 kept.push(mark);
             }
         }
-        let valid = valid_range(attrs, stored, view);
-        Ok(Decoding { view: Some(view), packing, missing: Missing { marks: kept }, valid })
+        let valid = valid_range(attrs, stored, view, packing);
+        Ok(Decoding { view: Some(view), packing, missing: Missing { marks: kept, within: None }, valid })
     }
 }
 
@@ -133,7 +150,10 @@ impl DecodeOptions {
         match self.nodata {
             Nodata::Cube => {}
             Nodata::None => variable.missing = Missing::default(),
-            Nodata::Value(mark) => variable.missing = Missing { marks: vec![mark] },
+            Nodata::Value(mark) => variable.missing = Missing { marks: vec![mark], within: None },
+        }
+        if self.valid == Valid::Apply {
+            variable.missing.within = variable.valid;
         }
     }
 }
@@ -253,22 +273,54 @@ fn reinterpret(mark: Scalar, stored: DType, view: DType) -> Scalar {
     }
 }
 
-fn valid_range(attrs: &Attrs, stored: DType, view: DType) -> Option<(f64, f64)> {
-    let turned = |name| -> Vec<f64> {
+fn valid_range(attrs: &Attrs, stored: DType, view: DType, packing: Packing) -> Option<(f64, f64)> {
+    // (least, greatest) stored value of one end; packing with a negative scale turns the two round.
+    let ends = |name| -> Vec<(f64, bool)> {
         let found = numbers(attrs, name, stored).unwrap_or_default();
-        found.into_iter().map(|mark| reinterpret(mark, stored, view).to_f64()).collect()
+        let unpacked = |mark: &Scalar| matches!(mark, Scalar::Float(_)) && !stored.is_float() && !packing.is_none();
+        found
+            .into_iter()
+            .map(|mark| match unpacked(&mark) {
+                true => (to_stored(mark.to_f64(), packing), packing.scale < 0.0),
+                false => (rounded(reinterpret(mark, stored, view).to_f64(), stored), false),
+            })
+            .collect()
     };
-    let one = |name| match turned(name).as_slice() {
-        [value] => Some(*value),
+    let one = |name| match ends(name).as_slice() {
+        [end] => Some(*end),
         _ => None,
     };
-    let pair = match turned("valid_range").as_slice() {
+    let pair = match ends("valid_range").as_slice() {
         [low, high] => Some((*low, *high)),
         _ => None,
     };
     let low = one("valid_min").or(pair.map(|(low, _)| low));
     let high = one("valid_max").or(pair.map(|(_, high)| high));
-    (low.is_some() || high.is_some()).then(|| (low.unwrap_or(f64::NEG_INFINITY), high.unwrap_or(f64::INFINITY)))
+    let mut range = (f64::NEG_INFINITY, f64::INFINITY);
+    for (end, least) in [(low, true), (high, false)] {
+        match end {
+            Some((value, turned)) if least != turned => range.0 = value,
+            Some((value, _)) => range.1 = value,
+            None => {}
+        }
+    }
+    (low.is_some() || high.is_some()).then_some(range)
+}
+
+/// A decoded end of a range in stored units; what is within a millionth of an integer is that integer, which no
+/// rounding of `scale_factor` may put outside.
+fn to_stored(value: f64, packing: Packing) -> f64 {
+    let stored = (value - packing.offset) / packing.scale;
+    if (stored - stored.round()).abs() < 1e-6 { stored.round() } else { stored }
+}
+
+/// A number as the stored type holds it, where that is a float.
+fn rounded(value: f64, stored: DType) -> f64 {
+    match stored {
+        DType::Float32 => f64::from(value as f32),
+        DType::Float16 => half::f16::from_f64(value).to_f64(),
+        _ => value,
+    }
 }
 
 #[cfg(test)]

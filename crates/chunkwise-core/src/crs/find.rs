@@ -273,6 +273,11 @@ fn degrees(dim: &str, coordinate: Option<&Variable>) -> Option<Degrees> {
     }
 }
 
+/// Whether the axis `dim` holds longitudes, which go round: by its standard name, else its units, else its own name.
+pub fn is_longitude(dim: &str, coordinate: Option<&Variable>) -> bool {
+    degrees(dim, coordinate) == Some(Degrees::East)
+}
+
 /// Dimensions x and y: by `spatial:dimensions`, else by what each coordinate says of itself, else by name.
 fn spatial_dims(cube: &Cube, variable: &Variable) -> Option<SpatialDims> {
     for attrs in [&variable.attrs, &cube.attrs] {

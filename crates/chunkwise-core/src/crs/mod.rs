@@ -27,7 +27,7 @@ mod tests;
 
 pub use affine::{AxisStep, GridTransform};
 pub use attributes::{grid_mapping_attributes, update_grid_attributes};
-pub use find::{CrsSource, Georeference, SpatialDims, find_georeference};
+pub use find::{CrsSource, Georeference, SpatialDims, find_georeference, is_longitude};
 pub use longitude::{longitude_runs, wrap_longitude};
 pub use model::{Datum, Ellipsoid, Geodetic, Method, Projected, Projection, System};
 pub use transform::{Bounds, Transformer};

@@ -6,7 +6,7 @@ use super::{ExecError, RunOptions};
 use crate::chunk::{ChunkReader, Fetched, Scratch};
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::touched::Uses;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,9 +25,39 @@ pub struct Counters {
     pub decoded_bytes: AtomicU64,
     /// Leaves folded.
     pub leaves: AtomicU64,
+    /// Cells read that lie outside of the valid range of their variable, by its name.
+    outside: Mutex<BTreeMap<String, Outside>>,
+}
+
+/// Cells outside of a valid range.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outside {
+    /// The most that a chain of stages found.
+    before: u64,
+    /// Found by the chain that runs.
+    now: u64,
 }
 
 impl Counters {
+    /// Variables with cells outside of their valid range, which was not applied, and how many of those read. Where
+    /// several chains of stages read a variable, the one that found most counts: they may have read the same cells.
+    pub fn outside(&self) -> BTreeMap<String, u64> {
+        let all = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(name, found)| (name.clone(), found.before.max(found.now))).collect()
+    }
+
+    pub(crate) fn add_outside(&self, variable: &str, cells: u64) {
+        let mut all = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(variable.to_owned()).or_default().now += cells;
+    }
+
+    /// What follows is another chain of stages.
+    pub(crate) fn end_chain(&self) {
+        for found in self.outside.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+            *found = Outside { before: found.before.max(found.now), now: 0 };
+        }
+    }
+
     pub(crate) fn add(&self, fetched: &Fetched) {
         self.chunks.fetch_add(1, Ordering::Relaxed);
         self.absent.fetch_add(u64::from(!fetched.existed), Ordering::Relaxed);

@@ -58,6 +58,7 @@ impl<'a> LeafReader<'a> {
             }
         }
         let mut values = LeafValues { chunks, formulas: Vec::new() };
+        values.count_outside(self.chunks, leaf);
         if let Some(formulas) = &self.stage.formulas {
             let cells = leaf_cells(self.stage, leaf);
             self.columns.resize(self.stage.formula_inputs.len(), Vec::new());
@@ -135,6 +136,44 @@ impl LeafValues {
         Ok(())
     }
 
+    /// Counts the cells that lie outside of a valid range which is not applied; marks of missing cells are none of them.
+    fn count_outside(&self, chunks: &Chunks<'_>, leaf: &[u64]) {
+        struct Count<'a>(&'a LeafValues, &'a Stage, &'a InputView, &'a [u64]);
+        impl ForElement for Count<'_> {
+            type Output = u64;
+            fn run<T: Element>(self) -> u64 {
+                let Count(leaf, stage, view, at) = self;
+                let array = &stage.arrays[view.array];
+                let marks = marks::<T>(array);
+                let Some(outside) = outside::<T>(array.valid) else { return 0 };
+                let stored = leaf.stored::<T>(stage, view, at);
+                stored.iter().filter(|v| outside(v) && !marks.contains(v)).count() as u64
+            }
+        }
+        let stage = chunks.stage;
+        let whole = |v: &InputView| v.axes.iter().all(|a| matches!(a, Axis::Walk(_)));
+        for view in &stage.inputs {
+            let array = &stage.arrays[view.array];
+            let (Some(_), None, Some(dtype)) = (array.valid, array.missing.within, array.view) else { continue };
+            // A band that is picked is among the cells of the whole, where both are read.
+            if !whole(view) && stage.inputs.iter().any(|v| v.array == view.array && whole(v)) {
+                continue;
+            }
+            // Along dimensions that it lacks, an array is read again for each cell.
+            let mut times = 1;
+            let mut first = true;
+            for (d, dim) in stage.dims.iter().enumerate().filter(|(d, _)| !view.axes.contains(&Axis::Walk(*d))) {
+                let (from, to) = dim.cuts.interval(leaf[d]);
+                times *= to - from;
+                first &= from == 0;
+            }
+            let count = if first { dtype.dispatch(Count(self, stage, view, leaf)) / times.max(1) } else { 0 };
+            if count > 0 {
+                chunks.counters.add_outside(&array.name, count);
+            }
+        }
+    }
+
     fn chunk(&self, stage: &Stage, view: &InputView, leaf: &[u64]) -> (&[u8], Vec<u64>) {
         let chunk = stage.chunk_of(view, leaf);
         let found = self.chunks.iter().find(|(a, c, _)| *a == view.array && *c == chunk);
@@ -173,6 +212,7 @@ impl LeafValues {
                 let array = &stage.arrays[view.array];
                 let stored = leaf.stored::<T>(stage, view, at);
                 let marks = marks::<T>(array);
+                let outside = outside::<T>(array.missing.within);
                 let (scale, offset) = (array.packing.scale, array.packing.offset);
                 let plain = array.packing.is_none();
                 out.clear();
@@ -184,6 +224,11 @@ impl LeafValues {
                         if marks.contains(v) { f64::NAN } else { x }
                     })),
                 }
+                if let Some(outside) = outside {
+                    for (x, _) in out.iter_mut().zip(stored.iter()).filter(|(_, v)| outside(v)) {
+                        *x = f64::NAN;
+                    }
+                }
             }
         }
         stage.arrays[view.array].view.unwrap_or(DType::Float64).dispatch(Decode(self, stage, view, leaf, out));
@@ -194,6 +239,17 @@ impl LeafValues {
 /// Stored values of type `T` that mark missing cells.
 pub(crate) fn marks<T: Element>(array: &Variable) -> Vec<T> {
     array.missing.marks.iter().filter_map(|m: &Scalar| m.to_element::<T>()).filter(|m| !m.is_nan()).collect()
+}
+
+/// Whether a stored value lies outside of a valid range; `NaN` does not. 64-bit integers are compared as `f64`, which
+/// keeps their order.
+fn outside<T: Element>(range: Option<(f64, f64)>) -> Option<impl Fn(&T) -> bool> {
+    range.map(|(low, high)| {
+        move |v: &T| {
+            let v = v.to_f64();
+            v < low || v > high
+        }
+    })
 }
 
 struct FoldTyped<'a> {
@@ -222,6 +278,14 @@ impl ForElement for FoldTyped<'_> {
             (true, [m]) => Some(values.iter().map(|v| u8::from(v != m)).collect()),
             (true, many) => Some(values.iter().map(|v| u8::from(!many.contains(v))).collect()),
         };
+        if let Some(outside) = outside::<T>(array.missing.within)
+            && values.iter().any(&outside)
+        {
+            let mask = mask.get_or_insert_with(|| vec![1; values.len()]);
+            for (m, v) in mask.iter_mut().zip(values.iter()) {
+                *m &= u8::from(!outside(v));
+            }
+        }
         if let Some(condition) = self.condition {
             let mask = mask.get_or_insert_with(|| vec![1; values.len()]);
             for (m, &keep) in mask.iter_mut().zip(condition) {

@@ -1,19 +1,17 @@
 //! The result of a request as a new cube.
 
+use super::coordinates::Whole;
 use super::plan::Planned;
 use super::{JobError, Prepared, keeps_stored};
 use crate::exec::{Counters, RunOptions};
 use crate::open::OpenCube;
 use crate::sink::zarr::{Target, ZarrSink};
-use crate::write::{
-    ArraySpec, CodecChoice, CubeWriter, Existing, JournalHead, Output, Place, Written, ZarrVersion, labels_to_array,
-};
+use crate::write::{ArraySpec, CodecChoice, CubeWriter, Existing, JournalHead, Output, Place, Written, ZarrVersion};
 use chunkwise_core::cf::encode::{
     self, Gaps, OutputType, Source, append_history, formula_attrs, formula_type, keep_references, output_type,
     result_attrs,
 };
-use chunkwise_core::cf::time::{TimeAxis, TimeUnits};
-use chunkwise_core::cube::{Attrs, ChunkSizes, DataType, Labels, Packing, Role as VariableRole};
+use chunkwise_core::cube::{ChunkSizes, DataType, Packing};
 use chunkwise_core::dtype::DType;
 use chunkwise_core::grid::Role;
 use chunkwise_core::plan::{Axis, From, Stage, schedule};
@@ -123,13 +121,14 @@ impl Prepared {
         run: &RunOptions,
     ) -> Result<Written, JobError> {
         let OutputArrays { mut arrays, targets } = self.arrays(cube, options)?;
-        let mut whole: Vec<(usize, Vec<u8>)> = Vec::new();
+        let mut whole = Whole::new();
         self.coordinates(cube, options, &mut arrays, &mut whole)?;
         let names: Vec<String> = arrays.iter().map(|a: &ArraySpec| a.path.clone()).collect();
         for a in &mut arrays {
             keep_references(&mut a.attrs, |n| names.iter().any(|m| m == n));
         }
         let mut attrs = cube.cube.attrs.clone();
+        self.place_group(cube, &mut attrs);
         keep_references(&mut attrs, |n| names.iter().any(|m| m == n));
         append_history(&mut attrs, &options.history);
         let output = Output {
@@ -148,8 +147,8 @@ impl Prepared {
         let failed = |e: crate::write::WriteError| JobError::Write(e.into());
         let writer = CubeWriter::begin(output, arrays).map_err(failed)?;
         let result = (|| {
-            for (array, bytes) in &whole {
-                writer.write_whole(*array, bytes).map_err(failed)?;
+            for (array, bytes) in whole {
+                writer.write_whole(array, &bytes).map_err(failed)?;
             }
             for (i, targets) in targets.into_iter().enumerate() {
                 let sink = ZarrSink::new(&writer, targets);
@@ -189,8 +188,11 @@ impl Prepared {
         };
         let reduced: Vec<String> = stage.dims.iter().filter(|d| d.folds()).map(|d| d.name.clone()).collect();
         let can_miss = stage.mask.is_some()
+            || (statistic == Statistic::Sum && self.min_count > 1)
             || folded.from != From::Input(0)
-            || source.is_none_or(|v| !v.missing.marks.is_empty() || v.view.is_some_and(DType::is_float))
+            || source.is_none_or(|v| {
+                !v.missing.marks.is_empty() || v.missing.within.is_some() || v.view.is_some_and(DType::is_float)
+            })
             || stage.dims.iter().any(|d| matches!(d.role, Role::Window { .. }));
         let gaps = if can_miss { Gaps::Possible } else { Gaps::Never };
         let input_types: Vec<DType> = stage.arrays.iter().filter_map(|a| a.decoded_dtype()).collect();
@@ -204,7 +206,7 @@ impl Prepared {
         if let Some(dtype) = options.dtype {
             output = encode::asked_type(dtype, output.missing, gaps).map_err(|e| JobError::Write(e.into()))?;
         }
-        let attrs = match source {
+        let mut attrs = match source {
             Some(v) => result_attrs(named, &folded.name, &reduced, &v.attrs, &output),
             None => {
                 let formula = stage.formulas.as_ref().and_then(|f| match folded.from {
@@ -215,6 +217,7 @@ impl Prepared {
                 formula_attrs(&formula.unwrap_or_default(), first)
             }
         };
+        self.place_array(cube, stage, &mut attrs);
         let mut chunks = Vec::new();
         let mut dims = Vec::new();
         let mut shards = Vec::new();
@@ -257,82 +260,5 @@ impl Prepared {
             zarr: options.zarr,
         };
         Ok((spec, output))
-    }
-
-    /// Coordinates of what is left, time bounds of windows, and grid mappings.
-    fn coordinates(
-        &self,
-        cube: &OpenCube,
-        options: &OutputOptions,
-        arrays: &mut Vec<ArraySpec>,
-        whole: &mut Vec<(usize, Vec<u8>)>,
-    ) -> Result<(), JobError> {
-        let mut add = |pair: Option<(ArraySpec, Vec<u8>)>, arrays: &mut Vec<ArraySpec>| {
-            if let Some((spec, cells)) = pair {
-                whole.push((arrays.len(), cells));
-                arrays.push(spec);
-            }
-        };
-        for (dim, labels) in &self.labels {
-            let name = self.output_name(dim);
-            let source = cube.cube.coordinate(dim).filter(|_| name == dim);
-            let mut pair = labels_to_array(name, labels, source, options.zarr);
-            if let (Some((spec, _)), Some(bounds), Labels::Time(axis)) = (&mut pair, self.bounds.get(dim), labels) {
-                let bounds_name = format!("{name}_bnds");
-                spec.attrs.insert("bounds".to_owned(), bounds_name.clone().into());
-                let flat =
-                    TimeAxis { calendar: axis.calendar, nanos: bounds.iter().flat_map(|b| [b.0, b.1]).collect() };
-                let units = spec.attrs.get("units").and_then(|u| u.as_str()).map(str::to_owned);
-                let counts = units
-                    .and_then(|u| TimeUnits::parse(&u, Some(axis.calendar.name())).ok())
-                    .and_then(|u| u.encode(&flat));
-                if let Some(counts) = counts {
-                    let bounds = ArraySpec {
-                        path: bounds_name,
-                        dims: vec![name.to_owned(), "bnds".to_owned()],
-                        shape: vec![bounds.len() as u64, 2],
-                        dtype: DataType::Number(DType::Int64),
-                        chunks: vec![(bounds.len() as u64).max(1), 2],
-                        shards: None,
-                        codec: CodecChoice::default(),
-                        fill_value: None,
-                        missing: None,
-                        attrs: Attrs::new(),
-                        zarr: options.zarr,
-                    };
-                    add(Some((bounds, bytemuck::cast_slice(&counts).to_vec())), arrays);
-                }
-            }
-            add(pair, arrays);
-        }
-        for v in cube.cube.variables.values().filter(|v| v.role == VariableRole::GridMapping) {
-            let mut attrs = v.attrs.clone();
-            attrs.shift_remove("_FillValue");
-            if self.labels.keys().any(|d| attrs.get("GeoTransform").is_some() && self.moved(cube, d)) {
-                attrs.shift_remove("GeoTransform");
-            }
-            let spec = ArraySpec {
-                path: v.name.clone(),
-                dims: Vec::new(),
-                shape: Vec::new(),
-                dtype: DataType::Number(DType::Int64),
-                chunks: Vec::new(),
-                shards: None,
-                codec: CodecChoice::default(),
-                fill_value: None,
-                missing: None,
-                attrs,
-                zarr: options.zarr,
-            };
-            add(Some((spec, vec![0; 8])), arrays);
-        }
-        Ok(())
-    }
-
-    /// Whether a dimension of the output has other cells than the source's.
-    fn moved(&self, cube: &OpenCube, dim: &str) -> bool {
-        let same = self.selection.axes.get(dim).is_none();
-        let n = cube.cube.dims.get(dim).copied().unwrap_or(0);
-        !same || self.labels.get(dim).is_some_and(|l| l.len() != n)
     }
 }

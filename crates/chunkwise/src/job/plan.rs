@@ -129,11 +129,18 @@ impl Prepared {
                 Err(bytes) => needed = needed.max(Some(bytes)),
             }
         }
+        let carried = match targets.iter().any(|t| matches!(t, Target::Arrays(_))) {
+            true => self.carried_bytes(cube),
+            false => 0,
+        };
+        if limits.memory < base.saturating_add(carried) {
+            needed = needed.max(Some(carried));
+        }
         if let Some(bytes) = needed {
             // Up to whole MiB, so that what is told works when it is given back.
             return Err(Refused { needed: base.saturating_add(bytes).next_multiple_of(1 << 20) }.into());
         }
-        let most = schedules.iter().map(|s| s.bytes).max().unwrap_or(0);
+        let most = schedules.iter().map(|s| s.bytes).max().unwrap_or(0).max(carried);
         Ok(Planned { schedules, memory: base + most, feed_bytes })
     }
 
@@ -276,11 +283,15 @@ impl Prepared {
                     let columns = found.into_columns();
                     let offset = OffsetSink::new(stage, &positions, sink);
                     let less = AnomalySink::new(&first, &columns, packing, &offset);
-                    exec::run(&stage.tile(&positions), &cube.store, &less, counters, options, how(1))?;
+                    // The cells have been counted in the first stage.
+                    let mut second = stage.tile(&positions);
+                    second.arrays.iter_mut().for_each(|a| a.valid = None);
+                    exec::run(&second, &cube.store, &less, counters, options, how(1))?;
                 }
                 _ => {}
             }
         }
+        counters.end_chain();
         Ok(())
     }
 }
