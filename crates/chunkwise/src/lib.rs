@@ -1,6 +1,7 @@
 //! A datacube engine for Zarr.
 
 pub mod chunk;
+pub mod compare;
 pub mod create;
 pub mod error;
 pub mod exec;
