@@ -1,5 +1,6 @@
 //! The `chunkwise` command.
 
+mod allocator;
 mod args;
 mod bytes;
 mod cmd;
@@ -12,10 +13,8 @@ use clap::Parser as _;
 use exit::CliError;
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::purge_soon();
     chunkwise::memory::return_freed_buffers();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
