@@ -38,7 +38,7 @@ impl Common {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make the example cube, run every analysis on it and leave a report.
+    /// Make the example cube and show what can be asked of it, each step with its command, time and memory.
     Demo(DemoArgs),
     /// What a cube is: dimensions, coordinates, variables, chunks.
     Info(InfoArgs),
@@ -146,9 +146,6 @@ pub(crate) struct DemoArgs {
     pub(crate) output: String,
     #[command(flatten)]
     pub(crate) job: JobArgs,
-    /// Replace what is there.
-    #[arg(long)]
-    pub(crate) overwrite: bool,
 }
 
 #[derive(Debug, Args)]

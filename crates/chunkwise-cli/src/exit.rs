@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 /// The answer is no: a difference, a conflict.
-#[allow(dead_code, reason = "`compare` answers with it")]
 pub(crate) const NO: u8 = 1;
 /// An error.
 const FAILED: u8 = 2;

@@ -266,6 +266,17 @@ impl Ready {
         Ok(self.prepared.records(&self.cube, &self.plan, &self.counters, &self.options)?)
     }
 
+    /// Runs in a way of its own.
+    ///
+    /// # Errors
+    /// As the way.
+    pub(crate) fn run<T>(
+        &self,
+        way: impl FnOnce(&OpenCube, &Prepared, &Planned, &Counters, &RunOptions) -> Result<T, JobError>,
+    ) -> Result<T, CliError> {
+        Ok(way(&self.cube, &self.prepared, &self.plan, &self.counters, &self.options)?)
+    }
+
     /// The short summary on stderr.
     pub(crate) fn summary(&self, common: &Common) {
         self.summary_of(common, &self.outside());

@@ -73,6 +73,7 @@
 //! (`ndvi_mean`), and run the partitions of a serialised plan by workers (`partitions`).
 
 pub mod chunk;
+pub mod compare;
 pub mod create;
 pub mod error;
 pub mod exec;

@@ -1,9 +1,70 @@
-//! `chunkwise compare`: whether two cubes are equal.
+//! `chunkwise compare`: whether two cubes are equal, or where not.
 
 use crate::args::{Common, CompareArgs};
-use crate::exit::CliError;
+use crate::cmd::info::decode_options;
+use crate::exit::{CliError, NO};
+use crate::job::{Destination, Ready};
+use crate::output::{self, Json, Record};
+use chunkwise::compare::{CompareError, Compared, prepare};
+use chunkwise::open::open_with;
+use serde_json::Value;
 use std::process::ExitCode;
 
-pub(crate) fn run(_args: &CompareArgs, _common: &Common) -> Result<ExitCode, CliError> {
-    Err(CliError::says("`chunkwise compare` is not built yet"))
+pub(crate) fn run(args: &CompareArgs, common: &Common) -> Result<ExitCode, CliError> {
+    if args.decode.valid {
+        return Err(
+            CliError::says("`--valid` is not built yet").hint("compare without it: it marks the same cells in both")
+        );
+    }
+    let decode = decode_options(&args.decode)?;
+    let a = open_with(&args.a, &decode)?;
+    let b = open_with(&args.b, &decode)?;
+    let comparison = prepare(&a, &b, &args.var).map_err(|error| match error {
+        CompareError::Open { .. } => CliError::of(error).hint(which(args)),
+        other => CliError::of(other),
+    })?;
+    let ready = Ready::new(comparison.cubes, comparison.prepared, Destination::Nothing, &args.job, 0, None)?;
+    if args.job.explain {
+        return ready.explain(common.json());
+    }
+    let found = ready
+        .run(|cubes, prepared, plan, counters, options| comparison.pairs.run(cubes, prepared, plan, counters, options))
+        .map_err(|error| error.hint(which(args)))?;
+    match common.json() {
+        Json::Yes => output::print(&found.iter().map(Compared::record).collect::<Vec<_>>(), Json::Yes)?,
+        Json::No => output::print(&found.iter().map(row).collect::<Vec<_>>(), Json::No)?,
+    }
+    if !common.quiet && common.json() == Json::No {
+        let apart = found.iter().filter(|pair| !pair.is_equal()).count();
+        output::note(&match apart {
+            0 => format!("`{}` and `{}` are equal", args.a, args.b),
+            n => format!("`{}` and `{}` differ: {n} of {} variables", args.a, args.b, found.len()),
+        });
+    }
+    ready.summary(common);
+    Ok(if found.iter().all(Compared::is_equal) { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+/// Which cube messages mean by `A` and `B`.
+fn which(args: &CompareArgs) -> String {
+    format!("A is `{}`, B is `{}`", args.a, args.b)
+}
+
+/// A row for people.
+fn row(pair: &Compared) -> Record {
+    let mut row = Record::new();
+    row.insert("variable".to_owned(), pair.variable.clone().into());
+    row.insert("equal".to_owned(), if pair.is_equal() { "yes" } else { "no" }.into());
+    let counted = |n: u64| if pair.cells.is_some() { Value::from(n) } else { Value::Null };
+    row.insert("cells".to_owned(), pair.cells.into());
+    row.insert("different".to_owned(), counted(pair.different));
+    row.insert("missing in one".to_owned(), counted(pair.missing_in_one));
+    row.insert("largest difference".to_owned(), pair.max_abs_diff.map_or(Value::Null, |d| output::float(d).into()));
+    let labels = pair.first.iter().map(|(dim, label)| format!("{dim}={}", output::shown(label)));
+    let first = labels.collect::<Vec<_>>().join(", ");
+    row.insert("first at".to_owned(), if first.is_empty() { Value::Null } else { first.into() });
+    // That cells differ is said by their number.
+    let why: Vec<&str> = pair.why.iter().map(String::as_str).filter(|w| !w.ends_with(" cells differ")).collect();
+    row.insert("why".to_owned(), if why.is_empty() { Value::Null } else { why.join("; ").into() });
+    row
 }

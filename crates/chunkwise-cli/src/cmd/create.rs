@@ -301,7 +301,7 @@ fn read_attrs(file: &str) -> Result<Attrs, CliError> {
 }
 
 /// A CRS as the attributes of a grid mapping and of the coordinates: `EPSG:CODE`, WKT or PROJJSON.
-fn crs_attrs(text: &str) -> Result<CrsAttrs, CliError> {
+pub(crate) fn crs_attrs(text: &str) -> Result<CrsAttrs, CliError> {
     let crs = Crs::parse(text)
         .map_err(|e| CliError::says(format!("`{text}` is no CRS: {e}")).hint("write `EPSG:CODE`, WKT or PROJJSON"))?;
     let attrs = |list: &[(&str, &str)]| -> Attrs {

@@ -1,7 +1,7 @@
 //! `chunkwise info`: what a cube is, on one screen.
 
 mod crs;
-mod screen;
+pub(crate) mod screen;
 
 use crate::args::{Common, DecodeArgs, InfoArgs};
 use crate::exit::CliError;
@@ -76,7 +76,7 @@ fn describe_unfinished(location: &str) -> Result<Map<String, Value>, CliError> {
     Ok(about)
 }
 
-fn describe(open: &OpenCube) -> Result<Map<String, Value>, CliError> {
+pub(crate) fn describe(open: &OpenCube) -> Result<Map<String, Value>, CliError> {
     let cube = &open.cube;
     let mut axes = Vec::new();
     for dim in cube.dims.keys() {

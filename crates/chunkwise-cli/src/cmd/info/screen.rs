@@ -10,7 +10,7 @@ const ATTRS: usize = 12;
 /// Variables that are shown.
 const VARIABLES: usize = 24;
 
-pub(super) fn write(about: &Map<String, Value>, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(about: &Map<String, Value>, out: &mut dyn Write) -> io::Result<()> {
     let get = |key: &str| about.get(key).unwrap_or(&Value::Null);
     if get("variables").is_null() {
         writeln!(out, "{}  unfinished", shown(get("location")))?;
