@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 /// Decoded bytes may be this many times what they would be without tiles, unless more is allowed.
 pub const MOST_AMPLIFICATION: f64 = 4.0;
 
+/// A dimension is cut into about so many tiles at most: a plan holds them all, and tries many ways.
+const MOST_TILES: u64 = 1 << 12;
+
 /// Where finished values go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Target {
@@ -137,7 +140,9 @@ pub fn schedule(chain: &[Stage], target: &Target, allowed: Allowance) -> Result<
     let orders = permutations(last.dims.len());
     let mut needed = u64::MAX;
     let mut best: Option<((f64, u64), Schedule)> = None;
-    for tiles in tilings(chain, target) {
+    let whole: Vec<Cut> = last.dims.iter().map(|d| vec![(0, d.len())]).collect();
+    let cut = std::iter::once_with(|| tilings(chain, last, &whole, target)).flatten();
+    for tiles in std::iter::once(whole.clone()).chain(cut) {
         let amplification = amplification(chain, &tiles);
         if amplification > MOST_AMPLIFICATION && allowed.redecode == Redecode::Bounded {
             continue;
@@ -163,6 +168,10 @@ pub fn schedule(chain: &[Stage], target: &Target, allowed: Allowance) -> Result<
                 let tiles = tiles.clone();
                 best = Some((rank, Schedule { tiles, walks, threads, window, bytes, amplification }));
             }
+        }
+        // One tile on all threads: no tiles are better, and those of a long dimension are not made for nothing.
+        if best.as_ref().is_some_and(|(rank, _)| *rank <= (1.0 / allowed.threads as f64, 1)) {
+            break;
         }
     }
     best.map(|(_, s)| s).ok_or(needed)
@@ -200,11 +209,9 @@ fn walks(feet: &[Footprint<'_>], orders: &[Vec<usize>], threads: usize, bytes: u
     Some((walks, window, most))
 }
 
-/// The ways to cut the kept dimensions: not at all, then one or two of them into ever shorter tiles.
-fn tilings(chain: &[Stage], target: &Target) -> Vec<Vec<Cut>> {
-    let Some(last) = chain.last() else { return Vec::new() };
-    let whole: Vec<Cut> = last.dims.iter().map(|d| vec![(0, d.len())]).collect();
-    let mut all = vec![whole.clone()];
+/// The ways to cut the kept dimensions: one or two of them into ever shorter tiles, all others as in `whole`.
+fn tilings(chain: &[Stage], last: &Stage, whole: &[Cut], target: &Target) -> Vec<Vec<Cut>> {
+    let mut all = Vec::new();
     let kept = |d: usize| chain.iter().all(|s| s.dims.get(d).is_some_and(|d| matches!(d.role, Role::Keep)));
     let by_dim: Vec<(usize, Vec<Cut>)> = (0..last.dims.len())
         .filter(|&d| kept(d) && last.dims[d].len() > 1)
@@ -212,7 +219,7 @@ fn tilings(chain: &[Stage], target: &Target) -> Vec<Vec<Cut>> {
         .collect();
     for (i, (d, cuts)) in by_dim.iter().enumerate() {
         for cut in cuts {
-            let mut tiles = whole.clone();
+            let mut tiles = whole.to_vec();
             tiles[*d].clone_from(cut);
             all.push(tiles);
         }
@@ -222,7 +229,7 @@ fn tilings(chain: &[Stage], target: &Target) -> Vec<Vec<Cut>> {
                 let (Some(a), Some(b)) = (cuts.get(k).or(cuts.last()), others.get(k).or(others.last())) else {
                     break;
                 };
-                let mut tiles = whole.clone();
+                let mut tiles = whole.to_vec();
                 tiles[*d].clone_from(a);
                 tiles[*e].clone_from(b);
                 all.push(tiles);
@@ -253,8 +260,9 @@ fn cuts_of(stage: &Stage, d: usize, unit: u64) -> Vec<Cut> {
     let len = dim.len();
     let mut all: Vec<Cut> = Vec::new();
     let mut units = len.div_ceil(unit);
-    while units > 1 {
-        units = units.div_ceil(2);
+    let shortest = units.div_ceil(MOST_TILES);
+    while units > shortest {
+        units = units.div_ceil(2).max(shortest);
         let length = units * unit;
         let mut tiles = Vec::new();
         let mut from = 0;

@@ -19,9 +19,9 @@ use crate::error::BoxError;
 use crate::store::{Access, Store};
 use cache::Chunks;
 use chunkwise_core::expr::EvalError;
-use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::partition::Partition;
 use chunkwise_core::plan::schedule::{Sharing, Walk};
+use chunkwise_core::plan::{FORMAT, Stage};
 use chunkwise_core::stat::finish::{self as finishing, Finish, FinishError, states_for};
 use chunkwise_core::stat::tree::{self, Node};
 use chunkwise_core::values::Column;
@@ -79,6 +79,8 @@ pub enum ExecError {
     Interrupted,
     #[error("cannot write the output")]
     Sink(#[source] BoxError),
+    #[error("the plan is of format {found}; this version runs format {FORMAT}")]
+    Format { found: u32 },
     #[error("the system gives no thread to fetch with")]
     Threads(#[source] std::io::Error),
 }
@@ -198,7 +200,10 @@ pub fn finish(
     Ok(())
 }
 
-fn readers(stage: &Stage, store: &Arc<dyn Store>) -> Result<Vec<Arc<ChunkReader>>, ChunkError> {
+fn readers(stage: &Stage, store: &Arc<dyn Store>) -> Result<Vec<Arc<ChunkReader>>, ExecError> {
+    if stage.format != FORMAT {
+        return Err(ExecError::Format { found: stage.format });
+    }
     stage.arrays.iter().map(|a| Ok(Arc::new(ChunkReader::new(a, store.clone())?))).collect()
 }
 

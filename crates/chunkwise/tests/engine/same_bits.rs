@@ -125,3 +125,13 @@ fn packing_in_a_serialised_plan_keeps_its_bits() {
         assert_eq!(serde_json::from_str::<Packing>(&text).unwrap(), packing, "{text}");
     }
 }
+
+#[test]
+fn a_plan_of_another_format_is_refused() {
+    let prepared = prepared(&FINE, &over_time());
+    let mut stage = stage(&prepared).clone();
+    stage.format += 1;
+    let partition = stage.partitions(1).next().unwrap();
+    let run = run_partition(&stage, &partition, &FINE.store, &Counters::default(), &RunOptions::default());
+    assert_eq!(run.unwrap_err().to_string(), "the plan is of format 2; this version runs format 1");
+}

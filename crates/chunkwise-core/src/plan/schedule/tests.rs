@@ -111,7 +111,8 @@ fn amplification_is_what_the_tiles_decode() {
 #[test]
 fn the_tiles_of_a_stage_cover_its_output_once() {
     let copy = stage(cube(), vec![(0, 7, Role::Keep), (10, 910, Role::Keep), (7, 911, Role::Keep)], Statistic::Value);
-    for tiles in tilings(std::slice::from_ref(&copy), &into(&[7, 33, 100])) {
+    let whole: Vec<Cut> = copy.dims.iter().map(|d| vec![(0, d.len())]).collect();
+    for tiles in tilings(std::slice::from_ref(&copy), &copy, &whole, &into(&[7, 33, 100])) {
         for (d, t) in tiles.iter().enumerate() {
             assert_eq!((t[0].0, t[t.len() - 1].1), (0, copy.dims[d].len()));
             assert!(t.windows(2).all(|w| w[0].1 == w[1].0 && w[0].0 < w[0].1));
