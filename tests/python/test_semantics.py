@@ -359,3 +359,20 @@ def test_cells_outside_are_reported_of_all_points(cw, tmp_path):
     path = line(tmp_path / "c.zarr", [1, 9, 8, 2], {"valid_max": 5}, dtype="int16")
     run = cw("series", path, "--iat", "t=1", "--iat", "t=2", "--iat", "t=3", json=False).ok()
     assert "2 cells of `v` lie outside" in run.err
+
+
+def test_a_sum_that_may_be_missing_is_float64(cw, tmp_path):
+    path = line(tmp_path / "c.zarr", [9, 9, 4, 5], {"_FillValue": 9}, dtype="int32")
+    cw("reduce", path, "--every", "t=2", "--with", "sum", "-o", tmp_path / "o.zarr").ok()
+    made = zarr.open_group(tmp_path / "o.zarr", mode="r")["v"]
+    assert made.dtype == np.float64
+    np.testing.assert_array_equal(made[...], [NAN, 9])
+
+
+@pytest.mark.parametrize("statistic", ["mean", "sum", "std", "median", "min", "last", "argmax", "count"])
+def test_every_statistic_leaves_out_what_valid_does(cw, tmp_path, statistic):
+    values = np.random.default_rng(5).integers(0, 100, (9, 7)).astype("int16")
+    path = build(tmp_path / "c.zarr", {"v": (("t", "x"), values, {"valid_range": [20, 60]}, {"chunks": (2, 3)})})
+    plain = build(tmp_path / "p.zarr", {"v": (("t", "x"), np.where((values >= 20) & (values <= 60), values, -1), {"_FillValue": -1}, {"chunks": (2, 3)})})
+    got, want = ([r[statistic] for r in cw("reduce", p, "--over", "t", "--with", statistic, *w).ok().json] for p, w in ((path, ["--valid"]), (plain, [])))
+    assert got == want

@@ -482,3 +482,11 @@ def test_none_as_output_writes_nothing(cw, tmp_path):
     path = line(tmp_path / "c.zarr", [1, 2])
     run = cw("reduce", path, "--over", "t", "--with", "mean", "-o", "none", cwd=tmp_path).ok()
     assert run.out == b"" and [p.name for p in tmp_path.iterdir()] == ["c.zarr"]
+
+
+def test_an_auxiliary_coordinate_that_is_too_large_is_left_and_not_referred_to(cw, tmp_path):
+    wide = {"v": (("x",), np.zeros(4), {"coordinates": "lat"}), "lat": (("x",), np.zeros(4), {}, {"chunks": (9_000_000,)})}
+    path = build(tmp_path / "c.zarr", wide)
+    cw("calc", path, "f = v + 1", "-o", tmp_path / "o.zarr").ok()
+    made = zarr.open_group(tmp_path / "o.zarr", mode="r")
+    assert set(made.array_keys()) == {"f"} and "coordinates" not in made["f"].attrs

@@ -74,7 +74,7 @@ pub(crate) struct SelectArgs {
     /// A box in longitude and latitude, or in the CRS of `--bbox-crs`.
     #[arg(long, value_name = "W,S,E,N", allow_hyphen_values = true)]
     pub(crate) bbox: Option<String>,
-    /// CRS of `--bbox`.
+    /// CRS of `--bbox`: a code, WKT, PROJJSON; `cube`: that of the axes of the cube.
     #[arg(long, value_name = "CRS", default_value = "EPSG:4326", requires = "bbox")]
     pub(crate) bbox_crs: String,
     /// Only cells for which this holds; others count as missing.

@@ -2,7 +2,7 @@
 
 use super::output::OutputOptions;
 use super::{JobError, Prepared, take};
-use crate::open::OpenCube;
+use crate::open::{OpenCube, is_small};
 use crate::write::{ArraySpec, CodecChoice, ZarrVersion, labels_to_array};
 use chunkwise_core::cf::time::{TimeAxis, TimeUnits, is_time_units};
 use chunkwise_core::cube::{Attrs, DataType, Labels, Role as VariableRole, Variable};
@@ -130,7 +130,7 @@ impl Prepared {
     fn carried<'a>(&self, cube: &'a OpenCube) -> Vec<Carried<'a>> {
         let all = cube.cube.variables.values();
         let described = all.filter(|v| matches!(v.role, VariableRole::Auxiliary | VariableRole::Bounds));
-        let fitting = described.filter(|v| v.problem.is_none() && v.cells() <= MOST_CELLS);
+        let fitting = described.filter(|v| v.problem.is_none() && v.cells() <= MOST_CELLS && is_small(v));
         fitting
             .filter_map(|variable| {
                 let axes = variable.dims.iter().zip(&variable.shape).map(|(d, &n)| self.kept(cube, variable, d, n));

@@ -130,11 +130,7 @@ impl OpenCube {
         if let Some(problem) = &variable.problem {
             return Err(OpenError::Unusable { variable: variable.name.clone(), problem: problem.clone() });
         }
-        let limit = u128::from(LIMIT_MIB << 20);
-        let size = cell_size(&variable.dtype);
-        let chunk = variable.chunks.iter().map(largest).fold(1u128, |n, c| n.saturating_mul(c));
-        // A short array may lie in a longer chunk, which must be decoded whole.
-        if variable.cells().max(chunk).saturating_mul(size as u128) > limit {
+        if !is_small(variable) {
             return Err(OpenError::TooManyCells {
                 variable: variable.name.clone(),
                 cells: variable.cells(),
@@ -143,6 +139,14 @@ impl OpenCube {
         }
         read_chunks(self, variable)
     }
+}
+
+/// Whether an array, and each of its chunks, is small enough to be read whole.
+pub(crate) fn is_small(variable: &Variable) -> bool {
+    let size = cell_size(&variable.dtype);
+    let chunk = variable.chunks.iter().map(largest).fold(1u128, |n, c| n.saturating_mul(c));
+    // A short array may lie in a longer chunk, which must be decoded whole.
+    variable.cells().max(chunk).saturating_mul(size as u128) <= u128::from(LIMIT_MIB << 20)
 }
 
 /// Bytes of a cell; of text of any length, a guess at what it takes in memory.

@@ -10,6 +10,7 @@ mod v2;
 mod v3;
 
 pub use labels::Values;
+pub(crate) use labels::is_small;
 
 use crate::chunk::ChunkReader;
 use crate::error::OpenError;
