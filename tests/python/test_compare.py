@@ -1,10 +1,15 @@
 """`chunkwise compare`: equal whatever the layout, and where two cubes differ."""
 
+import re
 import shutil
+import signal
+import subprocess
+import time
 
 import numpy as np
 import pytest
 import xarray
+import zarr
 
 import cube
 import runner
@@ -171,8 +176,6 @@ def test_what_is_not_cells_is_compared_too(cw, a, tmp_path, what):
         assert {n for n, row in rows.items() if not row["equal"]} == set(names), run.json
     if why:
         row = by_name(cw("compare", a, b))[names[0]]
-        import re
-
         assert re.search(why, row["why"]), row
     rows = by_name(cw("compare", a, b))
     match what:
@@ -196,7 +199,8 @@ def test_times_are_compared_as_instants(cw, a, tmp_path):
 
 
 def test_bounds_are_times_where_what_they_bound_is(cw, tmp_path):
-    made = xarray.Dataset({"v": ("time", np.arange(5.0)), "time_bnds": (("time", "nv"), np.stack([TIMES, TIMES + np.timedelta64(1, "D")], 1))}, {"time": TIMES})
+    bounds = np.stack([TIMES, TIMES + np.timedelta64(1, "D")], 1)
+    made = xarray.Dataset({"v": ("time", np.arange(5.0)), "time_bnds": (("time", "nv"), bounds)}, {"time": TIMES})
     made["time"].attrs["bounds"] = "time_bnds"
     paths = []
     for units in ("days since 2000-01-01", "hours since 2020-01-01"):
@@ -271,30 +275,33 @@ def test_explain_tells_and_runs_nothing(cw, a):
     assert plan["chunks"] == 2 * (3 * 1 * 3 * 5) + 2 and plan["amplification"] == 1
 
 
+@pytest.fixture(scope="session")
+def rechunked(large, made_once):
+    """The large cube in chunks that lie across its own."""
+
+    def copy(path):
+        source = zarr.open_group(large, mode="r")
+        target = zarr.open_group(path, mode="w", zarr_format=3)
+        for name, array in source.arrays():
+            made = target.create_array(
+                name,
+                shape=array.shape,
+                chunks=(4, 1, 400, 400) if array.ndim == 4 else array.chunks,
+                dtype=array.dtype,
+                dimension_names=array.metadata.dimension_names,
+                fill_value=array.fill_value,
+                attributes=dict(array.attrs),
+            )
+            for at in range(0, array.shape[0], 4):
+                made[at : at + 4] = array[at : at + 4]
+
+    return made_once("rechunked.zarr", copy)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("memory", [256, 64])
-def test_peak_memory_is_within_the_budget(cw, large, made_once, memory):
-    """Against a copy in chunks that lie across."""
-
-    def rechunked(path):
-        import zarr
-
-        source = zarr.open_group(large, mode="r")
-        copy = zarr.open_group(path, mode="w", zarr_format=3)
-        for name, array in source.arrays():
-            chunks = (4, 1, 400, 400) if array.ndim == 4 else array.chunks
-            made = copy.create_array(
-                name, shape=array.shape, chunks=chunks, dtype=array.dtype, dimension_names=array.metadata.dimension_names,
-                fill_value=array.fill_value, attributes=dict(array.attrs),
-            )  # fmt: skip
-            if array.ndim == 4:
-                for t in range(0, array.shape[0], 4):
-                    made[t : t + 4] = array[t : t + 4]
-            else:
-                made[...] = array[...]
-
-    other = made_once("rechunked.zarr", rechunked)
-    for pair in ((large, large), (large, other), (other, large)):
+def test_peak_memory_is_within_the_budget(cw, large, rechunked, memory):
+    for pair in ((large, large), (large, rechunked), (rechunked, large)):
         run = cw("compare", *pair, "--memory", f"{memory}MiB", "--threads", 2, measure=True)
         allowed = memory * MIB
         if run.code == 2:
@@ -305,6 +312,25 @@ def test_peak_memory_is_within_the_budget(cw, large, made_once, memory):
             run = cw("compare", *pair, "--memory", budget, "--threads", 2, measure=True)
         check_equal(run)
         assert run.peak <= allowed, f"peak {run.peak / MIB:.1f} MiB of {allowed / MIB:.1f} MiB\n{run}"
+
+
+@pytest.mark.slow
+def test_it_can_be_interrupted(large, rechunked):
+    command = [runner.binary(), "compare", large, rechunked, "--threads", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b""), err
+    assert b"error: interrupted" in err
+
+
+def test_a_scalar_has_no_labels(cw, tmp_path):
+    for name, value in (("a", 1.5), ("b", 2.5)):
+        made = xarray.Dataset({"v": ((), value), "none": (("n", "x"), np.zeros((0, 3)))})
+        made.to_zarr(tmp_path / f"{name}.zarr", consolidated=False)
+    rows = check_differs(cw("compare", tmp_path / "a.zarr", tmp_path / "b.zarr"), "v")
+    assert rows["v"]["first"] == {} and rows["v"]["max_abs_diff"] == 1 and rows["none"]["cells"] == 0
 
 
 def test_the_same_cube_is_equal_to_itself_in_every_type(cw, tmp_path):

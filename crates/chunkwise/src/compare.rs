@@ -82,8 +82,8 @@ impl Compared {
             other => other.into(),
         };
         record.insert("max_abs_diff".to_owned(), most);
-        let first = match (self.different, self.first.is_empty()) {
-            (0, _) | (_, true) => Value::Null,
+        let first = match self.different {
+            0 => Value::Null,
             _ => Value::Object(self.first.iter().cloned().collect()),
         };
         record.insert("first".to_owned(), first);
