@@ -4,7 +4,8 @@
 //! What the two leave open is decided as xarray does.
 
 use crate::cube::{Attrs, DataType, Missing, Packing, Variable};
-use crate::dtype::{DType, Scalar};
+use crate::dtype::{DType, Element, Scalar};
+use crate::stat::fast;
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -321,6 +322,34 @@ fn rounded(value: f64, stored: DType) -> f64 {
         DType::Float16 => half::f16::from_f64(value).to_f64(),
         _ => value,
     }
+}
+
+/// Decoded values of stored ones: `stored × scale + offset` of `packing`, `NaN` where a value is one of `marks`.
+pub fn unpack<T: Element>(stored: &[T], marks: &[T], packing: Option<(f64, f64)>, out: &mut Vec<f64>) {
+    out.clear();
+    out.resize(stored.len(), 0.0);
+    fast(
+        #[inline(always)]
+        || {
+            match packing {
+                None => {
+                    for (x, v) in out.iter_mut().zip(stored) {
+                        *x = v.to_f64();
+                    }
+                }
+                Some((scale, offset)) => {
+                    for (x, v) in out.iter_mut().zip(stored) {
+                        *x = v.to_f64() * scale + offset;
+                    }
+                }
+            }
+            for mark in marks {
+                for (x, v) in out.iter_mut().zip(stored) {
+                    *x = if v == mark { f64::NAN } else { *x };
+                }
+            }
+        },
+    );
 }
 
 #[cfg(test)]

@@ -90,31 +90,45 @@ fn across<T: Element>(min: &mut [T], max: &mut [T], seen: &mut [u8], values: &[T
 
 #[inline(always)]
 fn into<T: Element>(values: &[T], mask: Option<&[u8]>) -> (T, T, bool) {
-    const LANES: usize = 32;
+    match mask {
+        // Decided once: the loop over whole integers has no branch.
+        None if !T::IS_FLOAT => {
+            let (lo, hi) = lanes(values, |_| true);
+            (lo, hi, !values.is_empty())
+        }
+        None => {
+            let (lo, hi) = lanes(values, |_| true);
+            (lo, hi, values.iter().any(|v| !v.is_nan()))
+        }
+        Some(mask) => {
+            let (lo, hi) = lanes(values, |i| mask[i] != 0);
+            (lo, hi, values.iter().zip(mask).any(|(v, &m)| m != 0 && !v.is_nan()))
+        }
+    }
+}
+
+/// Least and greatest of the values that `keep` says; comparisons with NaN are false, so it changes nothing.
+#[inline(always)]
+fn lanes<T: Element>(values: &[T], keep: impl Fn(usize) -> bool) -> (T, T) {
+    const LANES: usize = 64;
     let (mut lo, mut hi) = ([T::GREATEST; LANES], [T::LEAST; LANES]);
-    let mut any = [0u8; LANES];
-    let whole = values.len() / LANES * LANES;
+    let mut parts = values.chunks_exact(LANES);
     let mut base = 0;
-    while base < whole {
+    for part in &mut parts {
         for lane in 0..LANES {
-            let v = values[base + lane];
-            let keep = mask.is_none_or(|m| m[base + lane] != 0);
-            lo[lane] = if keep && v < lo[lane] { v } else { lo[lane] };
-            hi[lane] = if keep && v > hi[lane] { v } else { hi[lane] };
-            any[lane] |= u8::from(keep && !(T::IS_FLOAT && v.is_nan()));
+            let v = part[lane];
+            let kept = keep(base + lane);
+            lo[lane] = if kept && v < lo[lane] { v } else { lo[lane] };
+            hi[lane] = if kept && v > hi[lane] { v } else { hi[lane] };
         }
         base += LANES;
     }
-    for (i, &v) in values.iter().enumerate().skip(whole) {
-        let keep = mask.is_none_or(|m| m[i] != 0);
-        lo[0] = if keep && v < lo[0] { v } else { lo[0] };
-        hi[0] = if keep && v > hi[0] { v } else { hi[0] };
-        any[0] |= u8::from(keep && !(T::IS_FLOAT && v.is_nan()));
+    for (i, &v) in parts.remainder().iter().enumerate() {
+        let kept = keep(base + i);
+        lo[0] = if kept && v < lo[0] { v } else { lo[0] };
+        hi[0] = if kept && v > hi[0] { v } else { hi[0] };
     }
-    let mut out = (lo[0], hi[0]);
-    for lane in 1..LANES {
-        out.0 = if lo[lane] < out.0 { lo[lane] } else { out.0 };
-        out.1 = if hi[lane] > out.1 { hi[lane] } else { out.1 };
-    }
-    (out.0, out.1, any.iter().any(|&a| a != 0))
+    let least = lo.into_iter().fold(T::GREATEST, |a, v| if v < a { v } else { a });
+    let greatest = hi.into_iter().fold(T::LEAST, |a, v| if v > a { v } else { a });
+    (least, greatest)
 }

@@ -4,6 +4,7 @@ use super::ExecError;
 use super::cache::Chunks;
 use super::pool::Pooled;
 use crate::chunk::Scratch;
+use chunkwise_core::cf::decode::unpack;
 use chunkwise_core::cube::Variable;
 use chunkwise_core::dtype::{DType, Element, ForElement, Scalar};
 use chunkwise_core::expr::{Evaluator, InputColumn, OutputColumn};
@@ -214,16 +215,7 @@ impl LeafValues {
                 let marks = marks::<T>(array);
                 let outside = outside::<T>(array.missing.within);
                 let (scale, offset) = (array.packing.scale, array.packing.offset);
-                let plain = array.packing.is_none();
-                out.clear();
-                match (marks.as_slice(), plain) {
-                    ([], true) => out.extend(stored.iter().map(|v| v.to_f64())),
-                    ([], false) => out.extend(stored.iter().map(|v| v.to_f64() * scale + offset)),
-                    (marks, _) => out.extend(stored.iter().map(|v| {
-                        let x = if plain { v.to_f64() } else { v.to_f64() * scale + offset };
-                        if marks.contains(v) { f64::NAN } else { x }
-                    })),
-                }
+                unpack(&stored, &marks, (!array.packing.is_none()).then_some((scale, offset)), out);
                 if let Some(outside) = outside {
                     for (x, _) in out.iter_mut().zip(stored.iter()).filter(|(_, v)| outside(v)) {
                         *x = f64::NAN;
