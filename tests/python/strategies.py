@@ -29,7 +29,7 @@ def specs(draw, need=(), labels=None, dtypes=cube.DTYPES, kinds=None):
     fill = draw(fills(dtype, mark, three))
     packing = None
     if dtype.kind in "iu" and dtype.itemsize <= 4:
-        packing = draw(st.none() | st.sampled_from([(0.0001, 0.0), (0.5, -3.0), (2.0, 1000.25)]))
+        packing = draw(st.none() | st.sampled_from([(0.0001, 0.0), (0.5, -3.0), (2.0, 1000.25), (-0.5, 10.0)]))
     kinds = kinds or (
         ("plain", "plain", "inf", "one", "none", "far", "extremes") if dtype.kind == "f" else ("plain", "plain", "one", "extremes")
     )

@@ -6,7 +6,7 @@ use chunkwise::error::OpenError;
 use chunkwise::store::StoreError;
 use chunkwise::write::{BadCodec, WriteError};
 use serde_json::{Value, json};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -32,6 +32,8 @@ pub(crate) fn interrupted() -> &'static AtomicBool {
 /// # Errors
 /// The system refuses the handlers.
 pub(crate) fn watch_signals() -> Result<(), CliError> {
+    // So that a file that grows past the limit is an error of its write, and not the end of the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(|e| CliError::of(Signals { source: e }))?;
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first signal finds the flag unset, and sets it.
         signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&STOP))

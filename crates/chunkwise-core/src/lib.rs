@@ -17,7 +17,7 @@
 //!
 //! // Two steps in time of three cells, the last of which is never valid.
 //! let map = CellMap::new(&[MapDim { len: 2, to: To::One }, MapDim { len: 3, to: To::Keep { stride: 1 } }], 3, 0);
-//! let mut state = State::empty(Statistic::Mean.state(), DType::Float32, 3, 2);
+//! let mut state = State::empty(Statistic::Mean.state(Packing::NONE), DType::Float32, 3, 2);
 //! state.fold(Leaf { values: &[1.0f32, 2.0, f32::NAN, 3.0, f32::NAN, f32::NAN], mask: None }, &map);
 //! let mean = finish(Statistic::Mean, &state, Finish { packing: Packing::NONE, ddof: 0, min_count: 1 }, &|_| 2)?;
 //! assert_eq!((mean.values.f64_at(0), mean.values.f64_at(1), mean.is_valid(2)), (2.0, 2.0, false));

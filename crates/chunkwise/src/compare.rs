@@ -32,7 +32,7 @@ use chunkwise_core::plan::{Axis, FORMAT, Folded, From, InputView, Stage};
 use chunkwise_core::select::Selection;
 use chunkwise_core::stat::Statistic;
 use indexmap::{IndexMap, IndexSet};
-use labels::{is_time, label, same_labels, with_units};
+use labels::{is_time, same_labels, with_units};
 use pair::PairStore;
 use serde_json::Value;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl Compared {
         }
         if let Some(at) = tally.first {
             let place = |(dim, i): (&String, u64)| {
-                let named = labels.get(dim).map_or_else(|| i.into(), |l| label(l, i as usize));
+                let named = labels.get(dim).map_or_else(|| i.into(), |l| crate::job::label_value(l, i as usize));
                 (dim.clone(), named)
             };
             self.first = dims.iter().zip(at).map(place).collect();

@@ -9,9 +9,10 @@ use crate::error::{BoxError, OpenError};
 use crate::exec::{Counters, ExecError, RunOptions};
 use crate::open::OpenCube;
 use crate::sink::memory::MemorySink;
+use chunkwise_core::cf::time::{NOT_A_TIME, format_time};
 use chunkwise_core::crs::is_longitude;
 use chunkwise_core::cube::{Labels, Packing};
-use chunkwise_core::expr::{Scope, ScopeVariable};
+use chunkwise_core::expr::{Scope, ScopeVariable, parse};
 use chunkwise_core::grid::{Indices, Role};
 use chunkwise_core::group::{Cycle, GroupError, Grouping, Window, cycle_groups, time_windows};
 use chunkwise_core::plan::Stage;
@@ -262,7 +263,9 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
                 for f in &stage.folded {
                     match f.from {
                         chunkwise_core::plan::From::Input(_) => names.push(f.name.clone()),
-                        chunkwise_core::plan::From::Formula(_) => formulas.clone_from(&job.formulas),
+                        chunkwise_core::plan::From::Formula(_) => formulas.extend(
+                            job.formulas.iter().filter(|t| parse(t).is_ok_and(|p| p.name() == Some(&f.name))).cloned(),
+                        ),
                     }
                 }
                 own.variables = names;
@@ -408,6 +411,20 @@ pub fn json_value(column: &Column, i: usize, packing: Packing) -> Value {
         v if v == f64::INFINITY => "inf".into(),
         v if v == f64::NEG_INFINITY => "-inf".into(),
         v => v.into(),
+    }
+}
+
+/// A label as JSON: times in ISO 8601.
+pub fn label_value(labels: &Labels, at: usize) -> Value {
+    match labels {
+        Labels::Index(_) => at.into(),
+        Labels::Integer(v) => v.get(at).copied().into(),
+        Labels::Number(v) => v.get(at).copied().into(),
+        Labels::Text(v) => v.get(at).cloned().into(),
+        Labels::Time(axis) => match axis.nanos.get(at) {
+            Some(&nanos) if nanos != NOT_A_TIME => format_time(nanos, axis.calendar, true).into(),
+            _ => Value::Null,
+        },
     }
 }
 

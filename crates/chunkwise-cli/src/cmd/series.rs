@@ -4,12 +4,13 @@ use crate::args::{Common, SeriesArgs};
 use crate::exit::CliError;
 use crate::job::{Destination, Ready, request};
 use crate::output::{self, Overwrite, Record, TableFile};
-use chunkwise::job::{label_values, prepare};
+use chunkwise::job::{label_value, prepare};
 use chunkwise_core::crs::is_longitude;
 use chunkwise_core::cube::Labels;
 use chunkwise_core::select::{IndexQuery, nearest, parse_at, parse_isel};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -78,23 +79,23 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         if args.job.explain {
             return ready.explain(common.json());
         }
-        let mut of_point: Vec<Record> = Vec::new();
-        for record in ready.records()? {
-            merge(&mut of_point, record);
+        let of_point = side_by_side(ready.records()?);
+        let mut head = Record::new();
+        head.insert("point".to_owned(), point.name.clone());
+        for (dim, index, _) in &point.at {
+            let labels = cube.labels(dim).unwrap_or(Labels::Index(length(dim)?));
+            head.insert(dim.clone(), label_value(&labels, *index as usize));
+        }
+        for (dim, _, asked) in &point.at {
+            if let Some(asked) = asked {
+                head.insert(format!("asked_{dim}"), asked.clone());
+            }
         }
         for (variable, cells) in ready.outside() {
             *outside.entry(variable).or_default() += cells;
         }
         for values in of_point {
-            let mut row = Record::new();
-            row.insert("point".to_owned(), point.name.clone());
-            for (dim, index, asked) in &point.at {
-                let labels = cube.labels(dim).unwrap_or(Labels::Index(length(dim)?));
-                row.insert(dim.clone(), label_values(&labels).swap_remove(*index as usize));
-                if let Some(asked) = asked {
-                    row.insert(format!("asked_{dim}"), asked.clone());
-                }
-            }
+            let mut row = head.clone();
             row.extend(values);
             rows.push(row);
         }
@@ -117,20 +118,27 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
     Ok(ExitCode::SUCCESS)
 }
 
-/// Adds the value of one variable to the row of its coordinates.
-fn merge(rows: &mut Vec<Record>, mut record: Record) {
-    let name = record.shift_remove("variable").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-    let value = record.shift_remove("value").unwrap_or(Value::Null);
-    let same = |row: &Record| record.iter().all(|(k, v)| row.get(k) == Some(v)) && !row.contains_key(&name);
-    match rows.iter_mut().find(|r| same(r)) {
-        Some(row) => {
-            row.insert(name, value);
-        }
-        None => {
-            record.insert(name, value);
-            rows.push(record);
+/// Rows of the same coordinates as one, with a column for each variable.
+fn side_by_side(records: Vec<Record>) -> Vec<Record> {
+    let mut rows: Vec<Record> = Vec::new();
+    // Labels may repeat: rows of the same coordinates, in order.
+    let mut found: HashMap<String, Vec<usize>> = HashMap::new();
+    for mut record in records {
+        let name = record.shift_remove("variable").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let value = record.shift_remove("value").unwrap_or(Value::Null);
+        let same = found.entry(Value::Object(record.clone()).to_string()).or_default();
+        match same.iter().copied().find(|&r| !rows[r].contains_key(&name)) {
+            Some(row) => {
+                rows[row].insert(name, value);
+            }
+            None => {
+                same.push(rows.len());
+                record.insert(name, value);
+                rows.push(record);
+            }
         }
     }
+    rows
 }
 
 /// What turns named coordinates into indices.

@@ -1,9 +1,10 @@
 //! What a stage holds in memory while it is walked.
 
 use super::schedule::{Cut, OutputArray, Sharing, Target};
-use super::{Axis, Stage};
+use super::{Axis, Folded, Stage};
 use crate::cube::ChunkSizes;
 use crate::grid::{Indices, Role, WalkDim};
+use crate::stat::Statistic;
 use crate::stat::finish::states_for;
 use crate::stat::state::{State, StateKind};
 use std::borrow::Cow;
@@ -101,7 +102,7 @@ impl<'a> Footprint<'a> {
             target,
             state: state_bytes(stage, patch_cells),
             leaf: leaf_bytes(stage, leaf_cells),
-            finished: patch_cells.saturating_mul(2 * 9),
+            finished: patch_cells.saturating_mul(2 * 9).saturating_add(sorted_bytes(stage)),
             output_cells: product(most(&WalkDim::output_len)),
             inputs,
             outputs,
@@ -327,7 +328,7 @@ fn state_bytes(stage: &Stage, cells: u64) -> u64 {
     let most = stage.most_per_cell();
     let mut bytes = 0u64;
     for f in &stage.folded {
-        for kind in states_for(&f.statistics).0 {
+        for kind in states_for(&f.statistics, f.element, f.packing).0 {
             let one = State::bytes_per_cell(kind, f.element, most);
             let exact = State::empty(kind, f.element, 0, most).is_associative();
             let copies = if exact || kind == StateKind::Series { 1 } else { 3 + tree_depth(stage) };
@@ -335,6 +336,13 @@ fn state_bytes(stage: &Stage, cells: u64) -> u64 {
         }
     }
     bytes
+}
+
+/// Bytes of the series of one cell while it is sorted.
+fn sorted_bytes(stage: &Stage) -> u64 {
+    let sorted = |f: &&Folded| f.statistics.contains(&Statistic::Median);
+    let size = stage.folded.iter().filter(sorted).map(|f| f.element.size() as u64).max();
+    size.map_or(0, |size| stage.most_per_cell().saturating_mul(size))
 }
 
 fn tree_depth(stage: &Stage) -> u64 {

@@ -29,8 +29,8 @@ pub enum FinishError {
 }
 
 impl Statistic {
-    /// The state that this statistic is finished from.
-    pub fn state(self) -> StateKind {
+    /// The state of stored values, packed so, that this statistic is finished from.
+    pub fn state(self, packing: Packing) -> StateKind {
         match self {
             Statistic::Count | Statistic::Missing => StateKind::Sums(SumsKind::Count),
             Statistic::Mean | Statistic::Sum => StateKind::Sums(SumsKind::Sum),
@@ -38,21 +38,40 @@ impl Statistic {
             Statistic::Min | Statistic::Max => StateKind::Extremes,
             Statistic::Value | Statistic::First => StateKind::Picked(Pick::First),
             Statistic::Last => StateKind::Picked(Pick::Last),
-            Statistic::ArgMin => StateKind::Picked(Pick::Least),
-            Statistic::ArgMax => StateKind::Picked(Pick::Greatest),
+            Statistic::ArgMin => StateKind::Picked(extreme(Side::Least, packing)),
+            Statistic::ArgMax => StateKind::Picked(extreme(Side::Greatest, packing)),
             Statistic::Median => StateKind::Series,
         }
     }
 }
 
-/// The fewest states that serve all of `statistics`, and which of them serves each.
-pub fn states_for(statistics: &[Statistic]) -> (Vec<StateKind>, Vec<usize>) {
+/// An end of the order of decoded values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Least,
+    Greatest,
+}
+
+/// Which stored value decodes to an end of the order: a negative scale turns the order round, none makes all equal.
+fn extreme(side: Side, packing: Packing) -> Pick {
+    match (side == Side::Least, packing.scale) {
+        (_, 0.0) => Pick::First,
+        (least, scale) if least == (scale > 0.0) => Pick::Least,
+        _ => Pick::Greatest,
+    }
+}
+
+/// The fewest states that serve all of `statistics` of stored values, and which of them serves each.
+///
+/// Sums of 64-bit integers are exact; their squares are about the mean, in floats, and keep a state of their own.
+pub fn states_for(statistics: &[Statistic], element: DType, packing: Packing) -> (Vec<StateKind>, Vec<usize>) {
+    let apart = !element.is_float() && element.size() == 8;
     let mut kinds: Vec<StateKind> = Vec::new();
     let mut of = Vec::new();
     for s in statistics {
-        let kind = s.state();
+        let kind = s.state(packing);
         let same = |k: &StateKind| match (k, kind) {
-            (StateKind::Sums(_), StateKind::Sums(_)) => true,
+            (StateKind::Sums(a), StateKind::Sums(b)) => !apart || (*a == SumsKind::Squares) == (b == SumsKind::Squares),
             (a, b) => *a == b,
         };
         match kinds.iter().position(same) {
@@ -147,7 +166,10 @@ fn typed<T: Element>(
             }
         }
         Columns::Extremes(e) => Column {
-            values: if statistic == Statistic::Min { e.min.clone() } else { e.max.clone() },
+            values: match extreme(if statistic == Statistic::Min { Side::Least } else { Side::Greatest }, how.packing) {
+                Pick::Greatest => e.max.clone(),
+                _ => e.min.clone(),
+            },
             valid: some(e.seen.clone()),
         },
         Columns::Picked(p) => {

@@ -146,12 +146,12 @@ impl Series {
 
     fn one_by_one<T: Element>(
         &self,
-        parts: impl Iterator<Item = (usize, usize, usize)>,
+        parts: impl Iterator<Item = (usize, usize, usize)> + Clone,
         cell: usize,
         decode: impl Fn(f64) -> f64,
         out: &mut (Vec<f64>, Vec<u8>),
     ) {
-        let mut keys: Vec<T::Key> = Vec::new();
+        let mut keys: Vec<T::Key> = Vec::with_capacity(parts.clone().map(|(.., len)| len).sum());
         for (l, offset, len) in parts {
             let leaf = &self.leaves[l];
             for i in offset..offset + len {

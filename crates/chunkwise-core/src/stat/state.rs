@@ -119,7 +119,8 @@ impl State {
             StateKind::Sums(k) => element.dispatch(Bytes(k, most)),
             StateKind::Extremes => 2 * size + 1,
             StateKind::Picked(_) => size + 8,
-            StateKind::Series => most.saturating_mul(size),
+            // A value, and whether it is valid.
+            StateKind::Series => most.saturating_mul(size + 1),
         }
     }
 }

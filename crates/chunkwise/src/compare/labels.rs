@@ -1,7 +1,7 @@
 //! Labels, and other small variables that are compared whole.
 
 use super::tally::{Cell, Number, Tally};
-use chunkwise_core::cf::time::{Calendar, NOT_A_TIME, SECOND, format_time, is_time_units};
+use chunkwise_core::cf::time::{Calendar, NOT_A_TIME, SECOND, is_time_units};
 use chunkwise_core::cube::{Cube, DataType, Labels, Role, Variable};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -27,20 +27,6 @@ pub(super) fn with_units<'a>(cube: &Cube, variable: &'a Variable) -> Cow<'a, Var
         return Cow::Owned(variable);
     }
     Cow::Borrowed(variable)
-}
-
-/// A label as JSON: times in ISO 8601.
-pub(super) fn label(labels: &Labels, at: usize) -> Value {
-    match labels {
-        Labels::Index(_) => at.into(),
-        Labels::Integer(v) => v.get(at).copied().into(),
-        Labels::Number(v) => v.get(at).copied().into(),
-        Labels::Text(v) => v.get(at).cloned().into(),
-        Labels::Time(axis) => match axis.nanos.get(at) {
-            Some(&nanos) if nanos != NOT_A_TIME => format_time(nanos, axis.calendar, true).into(),
-            _ => Value::Null,
-        },
-    }
 }
 
 /// Compares labels one by one, in the shape of their variable.

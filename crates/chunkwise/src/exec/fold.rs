@@ -30,7 +30,13 @@ pub(crate) fn empty_states(stage: &Stage, cells: usize) -> Vec<Vec<State>> {
     stage
         .folded
         .iter()
-        .map(|f| states_for(&f.statistics).0.into_iter().map(|k| State::empty(k, f.element, cells, most)).collect())
+        .map(|f| {
+            states_for(&f.statistics, f.element, f.packing)
+                .0
+                .into_iter()
+                .map(|k| State::empty(k, f.element, cells, most))
+                .collect()
+        })
         .collect()
 }
 

@@ -188,7 +188,7 @@ pub fn finish(
     }
     .into_iter();
     for (f, folded) in stage.folded.iter().enumerate() {
-        let (kinds, of) = states_for(&folded.statistics);
+        let (kinds, of) = states_for(&folded.statistics, folded.element, folded.packing);
         let states: Vec<_> = merged.by_ref().take(kinds.len()).collect();
         let how = Finish { packing: folded.packing, ddof: options.ddof, min_count: options.min_count };
         for (s, &statistic) in folded.statistics.iter().enumerate() {

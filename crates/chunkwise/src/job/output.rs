@@ -193,7 +193,7 @@ impl Prepared {
             || source.is_none_or(|v| {
                 !v.missing.marks.is_empty() || v.missing.within.is_some() || v.view.is_some_and(DType::is_float)
             })
-            || stage.dims.iter().any(|d| matches!(d.role, Role::Window { .. }));
+            || stage.dims.iter().any(|d| matches!(d.role, Role::Window { .. }) || (d.folds() && d.is_empty()));
         let gaps = if can_miss { Gaps::Possible } else { Gaps::Never };
         let input_types: Vec<DType> = stage.arrays.iter().filter_map(|a| a.decoded_dtype()).collect();
         let mut output = match source.and_then(Source::of) {

@@ -141,7 +141,7 @@ impl WriteError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             WriteError::Exists { .. } => "pass `--overwrite` to replace it, or write elsewhere",
-            WriteError::Unfinished { .. } => "pass `--resume` to go on with it, or `--overwrite` to begin anew",
+            WriteError::Unfinished { .. } => "pass `--overwrite` to begin anew",
             WriteError::OtherJob { .. } => "pass `--overwrite` to begin anew",
             WriteError::NotACube { .. } | WriteError::IsInput { .. } => "write elsewhere",
             WriteError::NodeExists { .. } => "choose another name, or pass `--overwrite` to replace a group",

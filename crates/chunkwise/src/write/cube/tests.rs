@@ -299,7 +299,7 @@ fn an_unfinished_output_is_no_cube_and_is_gone_on_with_only_by_the_same_job() {
     drop(writer);
     assert_eq!(files(&at), [JOURNAL, "v/c/0"]);
     let e = begin(Existing::Refuse, "p").unwrap_err();
-    assert!(e.hint().unwrap().contains("--resume"), "{e}");
+    assert!(e.hint().unwrap().contains("--overwrite"), "{e}");
     let e = begin(Existing::Resume, "q").unwrap_err();
     assert!(e.to_string().ends_with("cannot be resumed: the request changed"), "{e}");
     let writer = begin(Existing::Resume, "p").unwrap();
