@@ -161,7 +161,7 @@ def machine():
         "cpu": model,
         "cores": os.cpu_count(),
         "kernel": platform.release(),
-        "chunkwise": version.stdout.strip(),
+        "chunkwise": " ".join(version.stdout.split()),
         "load": os.getloadavg()[0],
     }
 

@@ -482,3 +482,8 @@ def test_files_of_the_output_have_usual_permissions(cw, good, tmp_path):
     modes = {stat.S_IMODE(p.stat().st_mode) for p in out.rglob("*") if p.is_file()}
     assert modes == {0o644}, {oct(m) for m in modes}
     assert not [p for p in out.rglob("*") if ".tmp" in p.name or ".part" in p.name]
+
+
+def test_the_version_names_stores_and_libraries(cw):
+    said = cw("--version", json=False).ok().out.decode()
+    assert re.match(r"chunkwise \d+\.\d+\.\d+\n", said) and "zarrs 0." in said and "stores: local folders" in said, said

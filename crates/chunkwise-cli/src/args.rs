@@ -5,9 +5,13 @@ use crate::output::Json;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::num::NonZeroUsize;
 
+/// What `--version` says: the version, what is built in, and the libraries that decode and encode.
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), "\nstores: local folders, memory\nlibraries: ", env!("CHUNKWISE_LIBRARIES"));
+
 /// Create, read and compute over Zarr datacubes larger than memory.
 #[derive(Debug, Parser)]
-#[command(name = "chunkwise", version, max_term_width = 120, arg_required_else_help = true)]
+#[command(name = "chunkwise", version, long_version = VERSION, max_term_width = 120, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
