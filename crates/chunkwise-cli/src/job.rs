@@ -49,6 +49,9 @@ impl From<JobError> for CliError {
     }
 }
 
+/// What opening took is told in steps of so many bytes, so that a budget that was named works.
+const OPENED: u64 = 16 << 20;
+
 /// Opens the cube and reads what is asked of it.
 pub(crate) fn request(
     location: &str,
@@ -220,15 +223,21 @@ impl Ready {
             Destination::Screen | Destination::Table { .. } => vec![Target::Memory; prepared.chains.len()],
             Destination::Cube(options) => prepared.arrays(&cube, options)?.targets(),
         };
-        let plan = prepared.plan(&cube, &targets, Limits { memory, threads, redecode }).map_err(|e| match e {
-            JobError::Memory(refused) => CliError::says(format!(
-                "the job needs {}, the budget is {}",
-                format_bytes(refused.needed.into()),
-                format_bytes(memory.into())
-            ))
-            .hint(format!("pass `--memory {}MiB`", refused.needed.div_ceil(1 << 20))),
+        // Long labels take more for a moment than what is kept of them; that the process had it counts too.
+        let opened = memory::peak().next_multiple_of(OPENED);
+        let refuse = |needed: u64| {
+            let (needs, has) = (format_bytes(needed.into()), format_bytes(memory.into()));
+            CliError::says(format!("the job needs {needs}, the budget is {has}"))
+                .hint(format!("pass `--memory {}MiB`", needed.div_ceil(1 << 20)))
+        };
+        let mut plan = prepared.plan(&cube, &targets, Limits { memory, threads, redecode }).map_err(|e| match e {
+            JobError::Memory(refused) => refuse(refused.needed.max(opened)),
             other => other.into(),
         })?;
+        if memory::peak() > memory {
+            return Err(refuse(opened));
+        }
+        plan.memory = plan.memory.max(memory::peak());
         let options = RunOptions { ddof: ddof.into(), min_count: min_count.unwrap_or(1), cancel: interrupted() };
         let counters = Counters::default();
         Ok(Ready { cube, prepared, destination, options, counters, plan, began: Instant::now() })
