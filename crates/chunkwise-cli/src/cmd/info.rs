@@ -7,11 +7,11 @@ use crate::args::{Common, DecodeArgs, InfoArgs};
 use crate::exit::CliError;
 use crate::output::{self, Json};
 use chunkwise::error::OpenError;
+use chunkwise::job::label_value;
 use chunkwise::open::{OpenCube, open_with};
 use chunkwise::store::locate;
 use chunkwise::write::{Found, unfinished};
 use chunkwise_core::cf::decode::{DecodeOptions, Nodata, Valid};
-use chunkwise_core::cf::time::{NOT_A_TIME, format_time};
 use chunkwise_core::cube::{ChunkSizes, DataType, Labels, Role, TextKind, Variable};
 use chunkwise_core::dtype::Scalar;
 use serde_json::{Map, Value, json};
@@ -135,13 +135,13 @@ fn coordinate(variable: &Variable, labels: &Result<Labels, String>) -> Value {
     match labels {
         Ok(labels) => {
             let n = labels.len() as usize;
-            about["first"] = if n == 0 { Value::Null } else { label(labels, 0) };
-            about["last"] = if n == 0 { Value::Null } else { label(labels, n - 1) };
+            about["first"] = if n == 0 { Value::Null } else { label_value(labels, 0) };
+            about["last"] = if n == 0 { Value::Null } else { label_value(labels, n - 1) };
             if let Labels::Time(axis) = labels {
                 about["calendar"] = axis.calendar.name().into();
             }
             if n <= LISTED {
-                about["values"] = (0..n).map(|i| label(labels, i)).collect();
+                about["values"] = (0..n).map(|i| label_value(labels, i)).collect();
             }
         }
         Err(problem) => about["problem"] = problem.as_str().into(),
@@ -160,20 +160,6 @@ fn auxiliary(variable: &Variable) -> Value {
         about["problem"] = problem.as_str().into();
     }
     about
-}
-
-/// A label as JSON; times in ISO 8601.
-fn label(labels: &Labels, at: usize) -> Value {
-    match labels {
-        Labels::Index(_) => at.into(),
-        Labels::Integer(v) => v.get(at).copied().into(),
-        Labels::Number(v) => v.get(at).copied().into(),
-        Labels::Text(v) => v.get(at).cloned().into(),
-        Labels::Time(axis) => match axis.nanos.get(at) {
-            Some(&nanos) if nanos != NOT_A_TIME => format_time(nanos, axis.calendar, true).into(),
-            _ => Value::Null,
-        },
-    }
 }
 
 /// The outer edges of an axis, half a cell beyond the first and last label; `None` where one label gives no cell.

@@ -88,15 +88,6 @@ impl State {
         self.element.dispatch(Merge(&mut self.columns, &next.columns));
     }
 
-    /// Whether states merge in any order with the same bits, so that one running state serves all segments.
-    pub fn is_commutative(&self) -> bool {
-        match &self.columns {
-            Columns::Sums(s) => s.is_exact(),
-            Columns::Extremes(_) | Columns::Picked(_) => true,
-            Columns::Series(_) => false,
-        }
-    }
-
     /// Whether a running state over neighbouring segments has the same bits as the tree.
     pub fn is_associative(&self) -> bool {
         match &self.columns {
