@@ -75,11 +75,14 @@ fn lock_file(path: &Path) -> io::Result<File> {
         let open = || File::options().create(true).truncate(false).write(true).open(path);
         let file = match open() {
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                if let Some(folder) = path.parent() {
-                    fs::create_dir_all(folder)?;
+                match path.parent().map(fs::create_dir_all) {
+                    // It was there when it was to be made, and gone when it was looked at: tidied up in between.
+                    Some(Err(e)) if e.kind() == ErrorKind::AlreadyExists => continue,
+                    Some(Err(e)) => return Err(e),
+                    _ => {}
                 }
                 match open() {
-                    // Another process tidied up in between.
+                    // Tidied up in between.
                     Err(e) if e.kind() == ErrorKind::NotFound => continue,
                     opened => opened?,
                 }
@@ -107,4 +110,25 @@ fn still_there(file: &File, path: &Path) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn still_there(_: &File, _: &Path) -> io::Result<bool> {
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_locks_that_others_tidy_away_is_made_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        std::thread::scope(|scope| {
+            for name in ["c.0", "c.1", "c.2", "c.3"] {
+                scope.spawn(move || {
+                    for _ in 0..2000 {
+                        drop(ObjectLock::take("a store", Some(path), name).expect("a lock"));
+                        tidy(path);
+                    }
+                });
+            }
+        });
+    }
 }
