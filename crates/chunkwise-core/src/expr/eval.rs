@@ -7,38 +7,31 @@ use super::program::{Binary, Checked, Input, Program, Unary, Value};
 /// Cells that are evaluated at a time: 4 KiB for each intermediate result.
 pub const BLOCK: usize = 512;
 
-/// Cells of one input, decoded to `f64` and broadcast. NaN is missing.
+/// Cells of one input, as `f64` and broadcast. NaN is missing.
 #[derive(Clone, Copy, Debug)]
 pub enum InputColumn<'a> {
-    /// One value for each cell.
-    Values {
-        /// The values; at least as many as cells are evaluated.
-        values: &'a [f64],
-        /// As many bytes, 0 where a cell is missing; `None`: no mask.
-        valid: Option<&'a [u8]>,
-    },
-    /// The same value for all cells; NaN: all are missing.
-    Constant(f64),
+    /// Values at hand; at least as many as cells are evaluated.
+    Values(&'a [f64]),
+    /// Values that are decoded as they are needed, so that they are never in memory at once.
+    Decoded(&'a dyn BlockSource),
+}
+
+/// Gives the values of a column a block at a time.
+pub trait BlockSource: std::fmt::Debug {
+    /// How many values there are.
+    fn cells(&self) -> usize;
+
+    /// Writes the values from `first` on, as many as there is room for; NaN where they are missing.
+    fn block(&self, first: usize, to: &mut [f64]);
 }
 
 impl InputColumn<'_> {
-    fn holds(&self, len: usize) -> bool {
+    fn cells(&self) -> usize {
         match self {
-            InputColumn::Values { values, valid } => {
-                values.len() >= len && valid.is_none_or(|valid| valid.len() >= len)
-            }
-            InputColumn::Constant(_) => true,
+            InputColumn::Values(values) => values.len(),
+            InputColumn::Decoded(source) => source.cells(),
         }
     }
-}
-
-/// Where one output goes.
-#[derive(Debug)]
-pub struct OutputColumn<'a> {
-    /// The results; NaN where they are missing.
-    pub values: &'a mut [f64],
-    /// 1 where a result is there, 0 where it is missing.
-    pub valid: &'a mut [u8],
 }
 
 /// Where a value is while a block is evaluated.
@@ -63,8 +56,8 @@ pub struct Evaluator {
     steps: Vec<Step>,
     /// Intermediate results; constants stand in registers that are filled once.
     registers: Vec<Vec<f64>>,
-    /// Blocks of inputs that have a mask, or are one value.
-    masked: Vec<Vec<f64>>,
+    /// Blocks of inputs that are decoded.
+    decoded: Vec<Vec<f64>>,
     inputs: Vec<Input>,
     outputs: usize,
     arch: pulp::Arch,
@@ -82,7 +75,7 @@ impl Evaluator {
         Evaluator {
             steps,
             registers,
-            masked: vec![vec![0.0; BLOCK]; program.inputs as usize],
+            decoded: vec![vec![0.0; BLOCK]; program.inputs as usize],
             inputs: checked.inputs.clone(),
             outputs: program.outputs.len(),
             arch: pulp::Arch::new(),
@@ -91,11 +84,11 @@ impl Evaluator {
 
     /// Scratch memory that it holds, in bytes.
     pub fn scratch_bytes(&self) -> usize {
-        (self.registers.len() + self.masked.len()) * BLOCK * size_of::<f64>()
+        (self.registers.len() + self.decoded.len()) * BLOCK * size_of::<f64>()
     }
 
     /// Evaluates `len` cells: input columns in the order of [`Checked::inputs`], outputs in that of
-    /// [`Checked::outputs`]. The same bits with any instruction set, and however cells are dealt out to calls.
+    /// [`Checked::outputs`], `NaN` where they are missing. The same bits with any instruction set, and however cells are dealt out to calls.
     ///
     /// # Errors
     /// Columns that are too few, too many or too short, and a value that `bit` or `flag` cannot take (the outputs
@@ -104,17 +97,17 @@ impl Evaluator {
         &mut self,
         inputs: &[InputColumn<'_>],
         len: usize,
-        outputs: &mut [OutputColumn<'_>],
+        outputs: &mut [&mut [f64]],
     ) -> Result<(), EvalError> {
-        let fits = inputs.len() == self.masked.len()
+        let fits = inputs.len() == self.decoded.len()
             && outputs.len() == self.outputs
-            && inputs.iter().all(|column| column.holds(len))
-            && outputs.iter().all(|column| column.values.len() >= len && column.valid.len() >= len);
+            && inputs.iter().all(|column| column.cells() >= len)
+            && outputs.iter().all(|column| column.len() >= len);
         if !fits {
-            return Err(EvalError::Columns { inputs: self.masked.len(), outputs: self.outputs, len });
+            return Err(EvalError::Columns { inputs: self.decoded.len(), outputs: self.outputs, len });
         }
         let run =
-            Run { steps: &self.steps, registers: &mut self.registers, masked: &mut self.masked, inputs, len, outputs };
+            Run { steps: &self.steps, registers: &mut self.registers, decoded: &mut self.decoded, inputs, len, outputs };
         let done = self.arch.dispatch(run);
         done.map_err(|failed| self.not_integer(failed))
     }
@@ -215,10 +208,10 @@ struct Failed {
 struct Run<'a, 'i, 'o> {
     steps: &'a [Step],
     registers: &'a mut [Vec<f64>],
-    masked: &'a mut [Vec<f64>],
+    decoded: &'a mut [Vec<f64>],
     inputs: &'a [InputColumn<'i>],
     len: usize,
-    outputs: &'a mut [OutputColumn<'o>],
+    outputs: &'a mut [&'o mut [f64]],
 }
 
 impl pulp::WithSimd for Run<'_, '_, '_> {
@@ -226,17 +219,12 @@ impl pulp::WithSimd for Run<'_, '_, '_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) -> Result<(), Failed> {
-        let Run { steps, registers, masked, inputs, len, outputs } = self;
-        for (masked, input) in masked.iter_mut().zip(inputs) {
-            if let InputColumn::Constant(value) = input {
-                masked.fill(*value);
-            }
-        }
+        let Run { steps, registers, decoded, inputs, len, outputs } = self;
         for start in (0..len).step_by(BLOCK) {
             let cells = start..(start + BLOCK).min(len);
-            for (masked, input) in masked.iter_mut().zip(inputs) {
-                if let InputColumn::Values { values, valid: Some(valid) } = input {
-                    kernel::mask(masked, &values[cells.clone()], &valid[cells.clone()]);
+            for (decoded, input) in decoded.iter_mut().zip(inputs) {
+                if let InputColumn::Decoded(source) = input {
+                    source.block(start, &mut decoded[..cells.len()]);
                 }
             }
             for step in steps {
@@ -250,8 +238,8 @@ impl pulp::WithSimd for Run<'_, '_, '_> {
                 let block = |place: Place| match place {
                     Place::Register(register) => &registers[register][..cells.len()],
                     Place::Input(input) => match &inputs[input] {
-                        InputColumn::Values { values, valid: None } => &values[cells.clone()],
-                        _ => &masked[input][..cells.len()],
+                        InputColumn::Values(values) => &values[cells.clone()],
+                        InputColumn::Decoded(_) => &decoded[input][..cells.len()],
                     },
                 };
                 let mut done = Ok(());
@@ -275,8 +263,7 @@ impl pulp::WithSimd for Run<'_, '_, '_> {
                         registers[register] = to;
                     }
                     Step::Output(from, output) => {
-                        let OutputColumn { values, valid } = &mut outputs[output];
-                        kernel::output(&mut values[cells.clone()], &mut valid[cells.clone()], block(from));
+                        kernel::output(&mut outputs[output][cells.clone()], block(from));
                     }
                 }
                 done?;

@@ -114,20 +114,11 @@ pub(super) fn choose(to: &mut [f64], condition: &[f64], a: &[f64], b: &[f64]) {
     }
 }
 
-/// Copies a column into `to`, missing cells as NaN.
+/// Writes results; missing cells hold one NaN, the same on every machine.
 #[inline(always)]
-pub(super) fn mask(to: &mut [f64], values: &[f64], valid: &[u8]) {
-    for ((to, &value), &valid) in to.iter_mut().zip(values).zip(valid) {
-        *to = if valid != 0 { value } else { f64::NAN };
-    }
-}
-
-/// Writes results and whether they are there; missing cells hold one NaN, the same on every machine.
-#[inline(always)]
-pub(super) fn output(values: &mut [f64], valid: &mut [u8], from: &[f64]) {
-    for ((to, valid), &value) in values.iter_mut().zip(valid).zip(from) {
+pub(super) fn output(to: &mut [f64], from: &[f64]) {
+    for (to, &value) in to.iter_mut().zip(from) {
         *to = if value.is_nan() { f64::NAN } else { value };
-        *valid = u8::from(!value.is_nan());
     }
 }
 

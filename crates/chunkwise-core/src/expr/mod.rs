@@ -46,7 +46,7 @@ mod scope;
 
 pub use check::check;
 pub use error::{EvalError, ExprError, Listing, Problem};
-pub use eval::{BLOCK, Evaluator, InputColumn, OutputColumn};
+pub use eval::{BLOCK, BlockSource, Evaluator, InputColumn};
 pub use functions::{FUNCTIONS, Function};
 pub use parse::{Formula, parse, parse_condition};
 pub use program::{Checked, Input, Output, Program};

@@ -57,33 +57,14 @@ pub(super) fn run(formulas: &[&str], names: &str, columns: &[&[Cell]]) -> Result
     let checked = compile(formulas, &scope_of(names)).unwrap();
     let len = columns.first().map_or(1, |column| column.len());
     let values: Vec<Vec<f64>> =
-        columns.iter().map(|column| column.iter().map(|cell| cell.unwrap_or(-9999.0)).collect()).collect();
-    let valid: Vec<Vec<u8>> =
-        columns.iter().map(|column| column.iter().map(|cell| cell.is_some().into()).collect()).collect();
+        columns.iter().map(|column| column.iter().map(|cell| cell.unwrap_or(f64::NAN)).collect()).collect();
     let place = |input: &Input| names.split_whitespace().position(|n| n == input.variable).unwrap();
-    let inputs: Vec<InputColumn<'_>> = checked
-        .inputs
-        .iter()
-        .map(|input| {
-            let at = place(input);
-            // Columns without missing cells come without a mask, as from the engine.
-            let masked = valid[at].contains(&0);
-            InputColumn::Values { values: &values[at], valid: masked.then_some(&valid[at][..]) }
-        })
-        .collect();
-    let mut results = vec![(vec![0.0; len], vec![7u8; len]); checked.outputs.len()];
-    let mut outputs: Vec<OutputColumn<'_>> =
-        results.iter_mut().map(|(values, valid)| OutputColumn { values, valid }).collect();
+    let inputs: Vec<InputColumn<'_>> =
+        checked.inputs.iter().map(|input| InputColumn::Values(&values[place(input)])).collect();
+    let mut results = vec![vec![0.0; len]; checked.outputs.len()];
+    let mut outputs: Vec<&mut [f64]> = results.iter_mut().map(Vec::as_mut_slice).collect();
     Evaluator::new(&checked).eval(&inputs, len, &mut outputs)?;
-    let (values, valid) = results.pop().unwrap();
-    Ok(values
-        .into_iter()
-        .zip(valid)
-        .map(|(value, valid)| {
-            assert_eq!(valid == 1, !value.is_nan(), "missing cells hold NaN, others do not");
-            (valid == 1).then_some(value)
-        })
-        .collect())
+    Ok(results.pop().unwrap().into_iter().map(|value| (!value.is_nan()).then_some(value)).collect())
 }
 
 /// The value of a formula of constants.

@@ -372,6 +372,9 @@ fn leaf_bytes(stage: &Stage, cells: u64) -> u64 {
         // A leaf that is a part of a chunk is gathered.
         bytes = bytes.saturating_add(cells.saturating_mul(size));
     }
-    let columns = stage.formulas.as_ref().map_or(0, |f| f.outputs.len() + f.inputs.len()) as u64;
-    bytes.saturating_add(cells.saturating_mul(columns * 8 + 2))
+    // Formulas hold all their inputs at once, as stored; a fold holds a mask.
+    let stored = |&i: &usize| stage.arrays[stage.inputs[i].array].view.map_or(8, |d| d.size() as u64);
+    let inputs: u64 = stage.formula_inputs.iter().map(stored).sum();
+    let outputs = stage.formulas.as_ref().map_or(0, |f| f.outputs.len()) as u64;
+    bytes.saturating_add(cells.saturating_mul(inputs + 8 * outputs + 1))
 }

@@ -138,22 +138,22 @@ fn typed<T: Element>(
                 }
                 Statistic::Sum if !T::IS_FLOAT && how.packing.is_none() && s.is_exact() => {
                     let valid = count.iter().map(|&n| u8::from(n >= how.min_count)).collect();
-                    integer_sums::<T>(cells, |i| s.integer_sum::<T>(i).unwrap_or(0), some(valid))?
+                    integer_sums::<T>(cells, |i| s.integer_sum(i).unwrap_or(0), some(valid))?
                 }
                 Statistic::Sum => {
                     let of = |(sum, &n)| packed_sum(sum, n, scale, offset);
-                    let values = s.sums::<T>().into_iter().zip(&count).map(of).collect();
+                    let values = s.sums().into_iter().zip(&count).map(of).collect();
                     let valid = count.iter().map(|&n| u8::from(n >= how.min_count)).collect();
                     Column { values: Values::Float64(values), valid: some(valid) }
                 }
                 Statistic::Mean => {
                     let of = |(sum, &n): (f64, &u64)| decoded(sum / n as f64, scale, offset);
-                    let values = s.sums::<T>().into_iter().zip(&count).map(of).collect();
+                    let values = s.sums().into_iter().zip(&count).map(of).collect();
                     let valid = count.iter().map(|&n| u8::from(n > 0)).collect();
                     Column { values: Values::Float64(values), valid: some(valid) }
                 }
                 _ => {
-                    let var = |i: usize| s.centred_squares::<T>(i) / (count[i].saturating_sub(how.ddof)) as f64;
+                    let var = |i: usize| s.centred_squares(i) / (count[i].saturating_sub(how.ddof)) as f64;
                     let values = (0..cells)
                         .map(|i| match statistic {
                             Statistic::Std => var(i).sqrt() * scale.abs(),

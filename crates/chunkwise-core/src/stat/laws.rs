@@ -7,7 +7,7 @@ use super::finish::{Finish, finish};
 use super::map::{CellMap, MapDim, Places, To};
 use super::ordered::Pick;
 use super::state::{Columns, State, StateKind};
-use super::sums::{SquareColumn, SumColumn, SumsKind};
+use super::sums::{SquareColumn, SumColumn, Sums, SumsKind};
 use super::tree::{self, Node};
 use super::{Leaf, Statistic};
 use crate::cube::Packing;
@@ -147,12 +147,15 @@ impl Case {
     }
 
     fn folded<'a, T: Element>(&self, kind: StateKind, leaves: impl IntoIterator<Item = &'a Made<T>>) -> State {
-        let mut state = self.empty::<T>(kind);
-        for (values, mask, map) in leaves {
-            state.fold(Leaf { values, mask: mask.as_deref() }, map);
-        }
-        state
+        folded(self.empty::<T>(kind), leaves)
     }
+}
+
+fn folded<'a, T: Element>(mut state: State, leaves: impl IntoIterator<Item = &'a Made<T>>) -> State {
+    for (values, mask, map) in leaves {
+        state.fold(Leaf { values, mask: mask.as_deref() }, map);
+    }
+    state
 }
 
 fn bytes(states: &impl serde::Serialize) -> Vec<u8> {
@@ -269,6 +272,31 @@ fn empty_states_are_neutral<T: Element>(case: &Case) -> Result<(), TestCaseError
     Ok(())
 }
 
+/// A plan of many more values takes other widths in memory; what it writes, and what comes of merging, is the same.
+fn plans_of_any_length_agree<T: Element>(case: &Case) -> Result<(), TestCaseError> {
+    let leaves = case.leaves::<T>();
+    let (first, second) = leaves.split_at(leaves.len() / 2);
+    for kind in KINDS {
+        let long = |leaves| folded(State::empty(kind, T::DTYPE, case.cells(), 1 << 50), leaves);
+        let short = |leaves| case.folded::<T>(kind, leaves);
+        prop_assert!(long(first).is_of(kind, T::DTYPE, case.cells()));
+        prop_assert_eq!(bytes(&long(first)), bytes(&short(first)), "{:?} of {}", kind, T::DTYPE);
+        let read: State = postcard::from_bytes(&bytes(&short(first))).unwrap();
+        prop_assert!(read.is_of(kind, T::DTYPE, case.cells()));
+        let mut all = short(first);
+        all.merge(&short(second));
+        for mut other in [long(first), short(first), read] {
+            for next in [long(second), short(second)] {
+                let before = other.clone();
+                other.merge(&next);
+                prop_assert_eq!(bytes(&other), bytes(&all), "{:?} of {}", kind, T::DTYPE);
+                other = before;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Float sums and centred squares, cut where they ought not to be cut, differ by no more than
 /// 2·n·ε·Σ|x| and 8·n·ε·Σx².
 fn other_cuts_stay_within_bounds<T: Element>(case: &Case) -> Result<(), TestCaseError> {
@@ -281,11 +309,12 @@ fn other_cuts_stay_within_bounds<T: Element>(case: &Case) -> Result<(), TestCase
     let mut cut_once = case.folded::<T>(kind, &leaves[..cut]);
     cut_once.merge(&case.folded::<T>(kind, &leaves[cut..]));
     let (Columns::Sums(a), Columns::Sums(b)) = (&in_order.columns, &cut_once.columns) else { unreachable!() };
-    prop_assert_eq!(&a.count, &b.count);
+    let counts = a.counts();
+    prop_assert_eq!(&counts, &b.counts());
     let (SumColumn::Float(sums), SumColumn::Float(others)) = (&a.sum, &b.sum) else { return Ok(()) };
     let (SquareColumn::Centred(m2), SquareColumn::Centred(other_m2)) = (&a.squares, &b.squares) else { return Ok(()) };
     for i in 0..sums.len() {
-        let n = a.count[i] as f64;
+        let n = counts[i] as f64;
         // No value is larger than 70 in magnitude.
         let (sum, squares) = (n * 70.0, n * 70.0 * 70.0);
         prop_assert!((sums[i] - others[i]).abs() <= 2.0 * n * f64::EPSILON * sum);
@@ -313,9 +342,29 @@ proptest! {
     }
 
     #[test]
+    fn states_do_not_tell_how_long_their_plan_was(case in case()) {
+        for_all_types!(plans_of_any_length_agree, &case);
+    }
+
+    #[test]
     fn floats_cut_elsewhere_differ_within_bounds(case in case()) {
         for_all_types!(other_cuts_stay_within_bounds, &case);
     }
+}
+
+#[test]
+fn sums_that_outgrow_their_plan_widen() {
+    let sums = |sum, squares| Sums { count: vec![1], everywhere: 0, sum, squares };
+    let most = |n: i64| sums(SumColumn::Bits64(vec![n]), SquareColumn::Bits64(vec![u64::MAX]));
+    let mut a = most(i64::MAX);
+    a.merge(&most(i64::MAX));
+    assert_eq!(a.integer_sum(0), Some(2 * i128::from(i64::MAX)));
+    assert_eq!(a.squares, SquareColumn::Bits128(vec![2 * u128::from(u64::MAX)]));
+    let mut b = sums(SumColumn::Bits32(vec![i32::MIN]), SquareColumn::None);
+    b.merge(&sums(SumColumn::Bits32(vec![-1]), SquareColumn::None));
+    assert_eq!(b.integer_sum(0), Some(i128::from(i32::MIN) - 1));
+    // 2³² cells of the greatest uint32 take more than 64 bits.
+    assert!(matches!(Sums::empty::<u32>(1, SumsKind::Sum, 1 << 33).sum, SumColumn::Bits128(_)));
 }
 
 #[test]

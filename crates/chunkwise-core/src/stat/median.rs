@@ -36,6 +36,11 @@ impl Series {
         Series { cells, leaves: Vec::new() }
     }
 
+    /// How many cells there are.
+    pub fn cells(&self) -> usize {
+        self.cells
+    }
+
     /// Keeps a leaf.
     pub fn fold<T: Element>(&mut self, leaf: Leaf<'_, T>, map: &CellMap) {
         let mut runs = Vec::new();

@@ -88,6 +88,25 @@ impl State {
         self.element.dispatch(Merge(&mut self.columns, &next.columns));
     }
 
+    /// Whether this is a state of `kind` of so many cells, and so can merge with any other that is.
+    pub fn is_of(&self, kind: StateKind, element: DType, cells: usize) -> bool {
+        struct IsOf<'a>(&'a Columns, StateKind, usize);
+        impl ForElement for IsOf<'_> {
+            type Output = bool;
+            fn run<T: Element>(self) -> bool {
+                let IsOf(columns, kind, cells) = self;
+                match (columns, kind) {
+                    (Columns::Sums(s), StateKind::Sums(k)) => s.is_of::<T>(k, cells),
+                    (Columns::Extremes(s), StateKind::Extremes) => s.seen.len() == cells,
+                    (Columns::Picked(s), StateKind::Picked(pick)) => s.pick == pick && s.at.len() == cells,
+                    (Columns::Series(s), StateKind::Series) => s.cells() == cells,
+                    _ => false,
+                }
+            }
+        }
+        self.element == element && element.dispatch(IsOf(&self.columns, kind, cells))
+    }
+
     /// Whether a running state over neighbouring segments has the same bits as the tree.
     pub fn is_associative(&self) -> bool {
         match &self.columns {

@@ -1,12 +1,14 @@
 //! Counts, sums and squares: exact for integers, in a fixed order for floats.
 
-use super::map::{CellMap, Run, RunKind};
+mod kernel;
+
+use super::map::{CellMap, RunKind};
 use super::{Leaf, fast};
 use crate::dtype::Element;
-use serde::{Deserialize, Serialize};
-
-/// Number of lanes in which a run into one cell is folded.
-const LANES: usize = 8;
+use kernel::{
+    any_nan, count_runs, is_valid, lanes, part, single_squares, single_sum, square_runs, sum_runs, whole_squares, whole_sum,
+};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Valid cells so far: counted one by one, or known from geometry where nothing can be missing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,23 +18,26 @@ pub struct Sums {
     /// Valid values that every cell has from leaves without missing cells.
     pub everywhere: u64,
     /// Their sum.
+    #[serde(serialize_with = "sums_out")]
     pub sum: SumColumn,
     /// Their squares, where asked for.
+    #[serde(serialize_with = "squares_out")]
     pub squares: SquareColumn,
 }
 
-/// Sums of each cell. Integers wrap in two's complement in a width that cannot overflow.
+/// Sums of each cell, of integers in a width that cannot overflow; written out in 64 bits where they fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum SumColumn {
     None,
-    Bits32(Vec<u32>),
-    Bits64(Vec<u64>),
-    Bits128(Vec<u128>),
+    Bits32(Vec<i32>),
+    Bits64(Vec<i64>),
+    Bits128(Vec<i128>),
     Float(Vec<f64>),
 }
 
-/// Second moments of each cell: raw and exact for integers, about the mean for floats.
+/// Second moments of each cell: raw and exact for integers, about the mean for floats. Written out in 64 bits where they
+/// fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum SquareColumn {
@@ -69,7 +74,8 @@ impl Sums {
                 false => SumColumn::Bits128(vec![0; cells]),
             },
             _ if fits_32 => SumColumn::Bits32(vec![0; cells]),
-            _ => SumColumn::Bits64(vec![0; cells]),
+            _ if u128::from(most) << bits <= 1 << 63 => SumColumn::Bits64(vec![0; cells]),
+            _ => SumColumn::Bits128(vec![0; cells]),
         };
         let squares = match kind {
             SumsKind::Squares if float_sum => SquareColumn::Centred(vec![0.0; cells]),
@@ -97,6 +103,26 @@ impl Sums {
         }
     }
 
+    /// Whether this is a state of `kind` over so many cells of values of type `T`.
+    pub fn is_of<T: Element>(&self, kind: SumsKind, cells: usize) -> bool {
+        let like = Sums::empty::<T>(0, kind, 1);
+        let sums = match (&self.sum, &like.sum) {
+            (SumColumn::None, SumColumn::None) => cells,
+            (SumColumn::Float(v), SumColumn::Float(_)) => v.len(),
+            (exact, SumColumn::Bits32(_) | SumColumn::Bits64(_) | SumColumn::Bits128(_)) => {
+                exact.wide().map_or(usize::MAX, |v| v.len())
+            }
+            _ => usize::MAX,
+        };
+        let squares = match (&self.squares, &like.squares) {
+            (SquareColumn::None, SquareColumn::None) => cells,
+            (SquareColumn::Centred(v), SquareColumn::Centred(_)) => v.len(),
+            (exact, SquareColumn::Bits64(_) | SquareColumn::Bits128(_)) => exact.wide().map_or(usize::MAX, |v| v.len()),
+            _ => usize::MAX,
+        };
+        [self.count.len(), sums, squares] == [cells; 3]
+    }
+
     /// Whether states merge in any order with the same bits.
     pub fn is_exact(&self) -> bool {
         !matches!(self.sum, SumColumn::Float(_))
@@ -104,9 +130,11 @@ impl Sums {
 
     /// Folds a leaf: the bits are those of folding it from empty and merging the result.
     pub fn fold<T: Element>(&mut self, leaf: Leaf<'_, T>, map: &CellMap) {
+        // Counts are not touched where nothing is missing and each cell takes as many.
+        let each = map.each.filter(|_| leaf.mask.is_none() && !(T::IS_FLOAT && any_nan(leaf.values)));
         if matches!(self.sum, SumColumn::Float(_)) {
             if map.single {
-                return self.fold_single(leaf, map);
+                return self.fold_single(leaf, map, each);
             }
             let mut part = Sums {
                 count: vec![0; self.count.len()],
@@ -122,7 +150,6 @@ impl Sums {
             return;
         }
         let Sums { count, everywhere, sum, squares } = self;
-        let each = map.each.filter(|_| !T::IS_FLOAT && leaf.mask.is_none());
         *everywhere += each.unwrap_or(0);
         fast(
             #[inline(always)]
@@ -146,9 +173,11 @@ impl Sums {
     }
 
     /// One element a cell: folding and merging are one step, with the same bits.
-    fn fold_single<T: Element>(&mut self, leaf: Leaf<'_, T>, map: &CellMap) {
-        let Sums { count, sum, squares, .. } = self;
+    fn fold_single<T: Element>(&mut self, leaf: Leaf<'_, T>, map: &CellMap, each: Option<u64>) {
+        let Sums { count, everywhere, sum, squares } = self;
         let SumColumn::Float(sum) = sum else { return };
+        let all = *everywhere;
+        *everywhere += each.unwrap_or(0);
         fast(
             #[inline(always)]
             || {
@@ -159,9 +188,13 @@ impl Sums {
                         let mask = leaf.mask.map(|m| &m[r.offset..r.offset + r.len]);
                         let cells = r.cell..r.cell + if r.kind == RunKind::Across { r.len } else { 1 };
                         let (n, s) = (&mut count[cells.clone()], &mut sum[cells.clone()]);
-                        match squares {
-                            SquareColumn::Centred(m2) => single_squares(n, s, &mut m2[cells], values, mask),
-                            _ => single_sum(n, s, values, mask),
+                        match (&mut *squares, each) {
+                            (SquareColumn::Centred(m2), None) => {
+                                single_squares(n, all, s, &mut m2[cells], values, mask);
+                            }
+                            (SquareColumn::Centred(m2), Some(_)) => whole_squares(n, all, s, &mut m2[cells], values),
+                            (_, None) => single_sum(n, s, values, mask),
+                            (_, Some(_)) => whole_sum(s, values),
                         }
                     },
                 );
@@ -244,12 +277,13 @@ impl Sums {
                 ) = (&mut self.squares, &next.squares, &self.sum, &next.sum)
                 {
                     for i in 0..m2.len() {
-                        let (na, nb) = (self.count[i] as f64, next.count[i] as f64);
+                        let (a, b) = (self.count[i] + self.everywhere, next.count[i] + next.everywhere);
+                        let (na, nb) = (a as f64, b as f64);
                         let d = sb[i] / nb - s[i] / na;
                         let both = m2[i] + (m2b[i] + d * d * (na * nb / (na + nb)));
-                        m2[i] = if next.count[i] == 0 {
+                        m2[i] = if b == 0 {
                             m2[i]
-                        } else if self.count[i] == 0 {
+                        } else if a == 0 {
                             m2b[i]
                         } else {
                             both
@@ -260,22 +294,8 @@ impl Sums {
                 for (a, b) in self.count.iter_mut().zip(&next.count) {
                     *a += b;
                 }
-                match (&mut self.sum, &next.sum) {
-                    (SumColumn::Bits32(a), SumColumn::Bits32(b)) => wrapping(a, b),
-                    (SumColumn::Bits64(a), SumColumn::Bits64(b)) => wrapping(a, b),
-                    (SumColumn::Bits128(a), SumColumn::Bits128(b)) => wrapping(a, b),
-                    (SumColumn::Float(a), SumColumn::Float(b)) => {
-                        for (a, b) in a.iter_mut().zip(b) {
-                            *a += b;
-                        }
-                    }
-                    _ => {}
-                }
-                match (&mut self.squares, &next.squares) {
-                    (SquareColumn::Bits64(a), SquareColumn::Bits64(b)) => wrapping(a, b),
-                    (SquareColumn::Bits128(a), SquareColumn::Bits128(b)) => wrapping(a, b),
-                    _ => {}
-                }
+                self.sum.merge(&next.sum);
+                self.squares.merge(&next.squares);
             },
         );
     }
@@ -286,34 +306,28 @@ impl Sums {
     }
 
     /// Sum of each cell, to the nearest f64; nothing where sums were not asked for.
-    pub fn sums<T: Element>(&self) -> Vec<f64> {
-        let signed = T::DTYPE.is_signed_int();
+    pub fn sums(&self) -> Vec<f64> {
         match &self.sum {
             SumColumn::None => Vec::new(),
-            SumColumn::Bits32(v) if signed => v.iter().map(|&s| f64::from(s as i32)).collect(),
             SumColumn::Bits32(v) => v.iter().map(|&s| f64::from(s)).collect(),
-            SumColumn::Bits64(v) if signed => v.iter().map(|&s| s as i64 as f64).collect(),
             SumColumn::Bits64(v) => v.iter().map(|&s| s as f64).collect(),
-            SumColumn::Bits128(v) => v.iter().map(|&s| s as i128 as f64).collect(),
+            SumColumn::Bits128(v) => v.iter().map(|&s| s as f64).collect(),
             SumColumn::Float(v) => v.clone(),
         }
     }
 
-    /// Exact sum of cell `i` of integers stored as `T`; `None` for floats.
-    pub fn integer_sum<T: Element>(&self, i: usize) -> Option<i128> {
-        let signed = T::DTYPE.is_signed_int();
+    /// Exact sum of cell `i`; `None` for floats.
+    pub fn integer_sum(&self, i: usize) -> Option<i128> {
         match &self.sum {
-            SumColumn::Bits32(v) if signed => Some((v[i] as i32).into()),
             SumColumn::Bits32(v) => Some(v[i].into()),
-            SumColumn::Bits64(v) if signed => Some((v[i] as i64).into()),
             SumColumn::Bits64(v) => Some(v[i].into()),
-            SumColumn::Bits128(v) => Some(v[i] as i128),
+            SumColumn::Bits128(v) => Some(v[i]),
             _ => None,
         }
     }
 
     /// Σ (x − mean)² of cell `i`, in stored units.
-    pub fn centred_squares<T: Element>(&self, i: usize) -> f64 {
+    pub fn centred_squares(&self, i: usize) -> f64 {
         let raw: u128 = match &self.squares {
             SquareColumn::Centred(v) => return v[i],
             SquareColumn::Bits64(v) => v[i].into(),
@@ -324,7 +338,7 @@ impl Sums {
         if n == 0 {
             return 0.0;
         }
-        let sum = self.integer_sum::<T>(i).unwrap_or(0);
+        let sum = self.integer_sum(i).unwrap_or(0);
         // About the integer part q of the mean everything stays exact: Σ(x−q)² = Σx² − 2qΣx + nq².
         let (q, r) = (sum.div_euclid(n), sum.rem_euclid(n));
         let about = (raw as i128) - 2 * q * sum + n * q * q;
@@ -335,236 +349,83 @@ impl Sums {
     }
 }
 
-#[inline(always)]
-fn part<'a, T>(leaf: Leaf<'a, T>, r: Run) -> (&'a [T], Option<&'a [u8]>) {
-    (&leaf.values[r.offset..r.offset + r.len], leaf.mask.map(|m| &m[r.offset..r.offset + r.len]))
-}
-
-#[inline(always)]
-fn is_valid<T: Element>(values: &[T], mask: Option<&[u8]>, i: usize) -> bool {
-    mask.is_none_or(|m| m[i] != 0) && !(T::IS_FLOAT && values[i].is_nan())
-}
-
-trait Bits: Copy {
-    fn add(self, other: Self) -> Self;
-    fn of<T: Element>(value: T) -> Self;
-    fn square<T: Element>(value: T) -> Self;
-}
-macro_rules! bits {
-    ($($t:ty),*) => { $(impl Bits for $t {
-        #[inline(always)]
-        fn add(self, other: Self) -> Self { self.wrapping_add(other) }
-        #[inline(always)]
-        fn of<T: Element>(value: T) -> Self { value.to_i128() as $t }
-        #[inline(always)]
-        fn square<T: Element>(value: T) -> Self {
-            if size_of::<T>() <= 2 {
-                let v = value.to_i128() as i32;
-                (v.wrapping_mul(v) as u32) as $t
-            } else {
-                let v = (value.to_i128() as i64).unsigned_abs();
-                v.wrapping_mul(v) as $t
-            }
-        }
-    })* };
-}
-bits!(u32, u64, u128);
-
-#[inline(always)]
-fn wrapping<A: Bits>(a: &mut [A], b: &[A]) {
-    for (a, b) in a.iter_mut().zip(b) {
-        *a = a.add(*b);
-    }
-}
-
-#[inline(always)]
-fn count_runs<T: Element>(count: &mut [u64], leaf: Leaf<'_, T>, map: &CellMap) {
-    map.runs(
-        #[inline(always)]
-        |r| {
-            let (values, mask) = part(leaf, r);
-            match (r.kind, mask) {
-                (RunKind::Across, None) if !T::IS_FLOAT => {
-                    for n in &mut count[r.cell..r.cell + r.len] {
-                        *n += 1;
-                    }
-                }
-                (RunKind::Across, _) => {
-                    for (i, n) in count[r.cell..r.cell + r.len].iter_mut().enumerate() {
-                        *n += u64::from(is_valid(values, mask, i));
-                    }
-                }
-                (RunKind::Into, None) if !T::IS_FLOAT => count[r.cell] += r.len as u64,
-                (RunKind::Into, _) => {
-                    let mut n = 0u64;
-                    for i in 0..r.len {
-                        n += u64::from(is_valid(values, mask, i));
-                    }
-                    count[r.cell] += n;
-                }
-            }
-        },
-    );
-}
-
-#[inline(always)]
-fn sum_runs<T: Element, A: Bits>(acc: &mut [A], leaf: Leaf<'_, T>, map: &CellMap) {
-    map.runs(
-        #[inline(always)]
-        |r| {
-            let (values, mask) = part(leaf, r);
-            match (r.kind, mask) {
-                (RunKind::Across, None) => {
-                    for (a, &v) in acc[r.cell..r.cell + r.len].iter_mut().zip(values) {
-                        *a = a.add(A::of(v));
-                    }
-                }
-                (RunKind::Across, Some(mask)) => {
-                    for ((a, &v), &m) in acc[r.cell..r.cell + r.len].iter_mut().zip(values).zip(mask) {
-                        *a = a.add(A::of(if m != 0 { v } else { T::default() }));
-                    }
-                }
-                (RunKind::Into, mask) => {
-                    acc[r.cell] = acc[r.cell].add(total(
-                        values,
-                        mask,
-                        #[inline(always)]
-                        |v| u32::of(v),
-                        #[inline(always)]
-                        |v| A::of(v),
-                    ))
-                }
-            }
-        },
-    );
-}
-
-#[inline(always)]
-fn square_runs<T: Element, A: Bits>(acc: &mut [A], leaf: Leaf<'_, T>, map: &CellMap) {
-    map.runs(
-        #[inline(always)]
-        |r| {
-            let (values, mask) = part(leaf, r);
-            match (r.kind, mask) {
-                (RunKind::Across, mask) => {
-                    for (i, a) in acc[r.cell..r.cell + r.len].iter_mut().enumerate() {
-                        let v = if mask.is_none_or(|m| m[i] != 0) { values[i] } else { T::default() };
-                        *a = a.add(A::square(v));
-                    }
-                }
-                (RunKind::Into, mask) => {
-                    let mut sum = acc[r.cell];
-                    for (c, block) in values.chunks(4096).enumerate() {
-                        if size_of::<T>() <= 2 {
-                            // 4096 squares below 2³² stay below 2⁴⁴.
-                            let mut s = 0u64;
-                            for (i, &v) in block.iter().enumerate() {
-                                let v = if mask.is_none_or(|m| m[c * 4096 + i] != 0) { v } else { T::default() };
-                                s = s.wrapping_add(u64::square(v));
-                            }
-                            sum = sum.add(widen(s));
-                        } else {
-                            for (i, &v) in block.iter().enumerate() {
-                                let v = if mask.is_none_or(|m| m[c * 4096 + i] != 0) { v } else { T::default() };
-                                sum = sum.add(A::square(v));
-                            }
-                        }
-                    }
-                    acc[r.cell] = sum;
-                }
-            }
-        },
-    );
-}
-
-#[inline(always)]
-fn widen<A: Bits>(s: u64) -> A {
-    A::of(s)
-}
-
-/// Sum of a run of integers: in 32 bits a block at a time where the type is narrow.
-#[inline(always)]
-fn total<T: Element, A: Bits>(
-    values: &[T],
-    mask: Option<&[u8]>,
-    narrow: impl Fn(T) -> u32,
-    wide: impl Fn(T) -> A,
-) -> A {
-    let mut sum = A::of(0u8);
-    let signed = T::DTYPE.is_signed_int();
-    for (c, block) in values.chunks(16384).enumerate() {
-        if size_of::<T>() <= 2 {
-            // 16,384 values of 16 bits stay within 31 bits.
-            let mut s = 0u32;
-            match mask {
-                None => {
-                    for &v in block {
-                        s = s.wrapping_add(narrow(v));
-                    }
-                }
-                Some(mask) => {
-                    for (&v, &m) in block.iter().zip(&mask[c * 16384..]) {
-                        s = s.wrapping_add(if m != 0 { narrow(v) } else { 0 });
-                    }
-                }
-            }
-            sum = sum.add(if signed { A::of(s as i32) } else { A::of(s) });
-        } else {
-            for (i, &v) in block.iter().enumerate() {
-                if mask.is_none_or(|m| m[c * 16384 + i] != 0) {
-                    sum = sum.add(wide(v));
-                }
-            }
+impl SumColumn {
+    /// Adds those that follow: in the same width, or in 128 bits where widths differ or a sum would not fit.
+    fn merge(&mut self, next: &SumColumn) {
+        let done = match (&mut *self, next) {
+            (SumColumn::Bits32(a), SumColumn::Bits32(b)) => add_all(a, b, i32::checked_add),
+            (SumColumn::Bits64(a), SumColumn::Bits64(b)) => add_all(a, b, i64::checked_add),
+            (SumColumn::Float(a), SumColumn::Float(b)) => add_all(a, b, |a, b| Some(a + b)),
+            _ => false,
+        };
+        if !done && let (Some(mut a), Some(b)) = (self.wide(), next.wide()) {
+            add_all(&mut a, &b, |a, b| Some(a.wrapping_add(b)));
+            *self = SumColumn::Bits128(a);
         }
     }
-    sum
-}
 
-/// Count and sum of `f(x)` over a run, in `LANES` lanes that are added pairwise at its end.
-#[inline(always)]
-fn lanes<T: Element>(values: &[T], mask: Option<&[u8]>, f: impl Fn(f64) -> f64) -> (u64, f64) {
-    let mut sums = [0.0f64; LANES];
-    let mut counts = [0u64; LANES];
-    let whole = values.len() / LANES * LANES;
-    let mut base = 0;
-    while base < whole {
-        for lane in 0..LANES {
-            let keep = is_valid(values, mask, base + lane);
-            sums[lane] += if keep { f(values[base + lane].to_f64()) } else { 0.0 };
-            counts[lane] += u64::from(keep);
+    fn wide(&self) -> Option<Vec<i128>> {
+        match self {
+            SumColumn::None | SumColumn::Float(_) => None,
+            SumColumn::Bits32(v) => Some(v.iter().map(|&s| s.into()).collect()),
+            SumColumn::Bits64(v) => Some(v.iter().map(|&s| s.into()).collect()),
+            SumColumn::Bits128(v) => Some(v.clone()),
         }
-        base += LANES;
-    }
-    for lane in 0..values.len() - whole {
-        let keep = is_valid(values, mask, whole + lane);
-        sums[lane] += if keep { f(values[whole + lane].to_f64()) } else { 0.0 };
-        counts[lane] += u64::from(keep);
-    }
-    let s = ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
-    (counts.iter().sum(), s)
-}
-
-#[inline(always)]
-fn single_sum<T: Element>(count: &mut [u64], sum: &mut [f64], values: &[T], mask: Option<&[u8]>) {
-    for i in 0..values.len().min(count.len()) {
-        let keep = is_valid(values, mask, i);
-        count[i] += u64::from(keep);
-        sum[i] += if keep { values[i].to_f64() } else { 0.0 };
     }
 }
 
+impl SquareColumn {
+    /// Adds those that follow where they are exact, as [`SumColumn::merge`].
+    fn merge(&mut self, next: &SquareColumn) {
+        let done = match (&mut *self, next) {
+            (SquareColumn::Bits64(a), SquareColumn::Bits64(b)) => add_all(a, b, u64::checked_add),
+            _ => false,
+        };
+        if !done && let (Some(mut a), Some(b)) = (self.wide(), next.wide()) {
+            add_all(&mut a, &b, |a, b| Some(a.wrapping_add(b)));
+            *self = SquareColumn::Bits128(a);
+        }
+    }
+
+    fn wide(&self) -> Option<Vec<u128>> {
+        match self {
+            SquareColumn::None | SquareColumn::Centred(_) => None,
+            SquareColumn::Bits64(v) => Some(v.iter().map(|&s| s.into()).collect()),
+            SquareColumn::Bits128(v) => Some(v.clone()),
+        }
+    }
+}
+
+/// Adds each of `b` to its cell of `a`; nothing is changed, and `false` given, where one sum does not fit.
 #[inline(always)]
-fn single_squares<T: Element>(count: &mut [u64], sum: &mut [f64], m2: &mut [f64], values: &[T], mask: Option<&[u8]>) {
-    for i in 0..values.len().min(count.len()) {
-        let keep = is_valid(values, mask, i);
-        let x = values[i].to_f64();
-        let n = count[i] as f64;
-        let d = x - sum[i] / n;
-        let own = x * 0.0 * (x * 0.0); // (x − mean)² of one value: 0, or NaN for an infinite one
-        let more = m2[i] + (own + d * d * (n * 1.0 / (n + 1.0)));
-        let grown = if count[i] > 0 { more } else { own };
-        m2[i] = if keep { grown } else { m2[i] };
-        sum[i] += if keep { x } else { 0.0 };
-        count[i] += u64::from(keep);
+fn add_all<A: Copy>(a: &mut [A], b: &[A], add: impl Fn(A, A) -> Option<A>) -> bool {
+    let fit = a.iter().zip(b).fold(true, |fit, (a, b)| fit & add(*a, *b).is_some());
+    if fit {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a = add(*a, *b).unwrap_or(*a);
+        }
+    }
+    fit
+}
+
+/// Sums as they are written: in 64 bits where they fit, so that a state does not tell how long its plan was.
+fn sums_out<S: Serializer>(sums: &SumColumn, to: S) -> Result<S::Ok, S::Error> {
+    match (sums, sums.wide()) {
+        (SumColumn::Bits32(_) | SumColumn::Bits128(_), Some(wide)) => {
+            match wide.iter().map(|&s| i64::try_from(s).ok()).collect() {
+                Some(narrow) => SumColumn::Bits64(narrow).serialize(to),
+                None => sums.serialize(to),
+            }
+        }
+        _ => sums.serialize(to),
+    }
+}
+
+/// As [`sums_out`].
+fn squares_out<S: Serializer>(squares: &SquareColumn, to: S) -> Result<S::Ok, S::Error> {
+    let SquareColumn::Bits128(wide) = squares else { return squares.serialize(to) };
+    match wide.iter().map(|&s| u64::try_from(s).ok()).collect() {
+        Some(narrow) => SquareColumn::Bits64(narrow).serialize(to),
+        None => squares.serialize(to),
     }
 }

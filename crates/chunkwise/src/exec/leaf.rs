@@ -7,7 +7,7 @@ use crate::chunk::Scratch;
 use chunkwise_core::cf::decode::unpack;
 use chunkwise_core::cube::Variable;
 use chunkwise_core::dtype::{DType, Element, ForElement, Scalar};
-use chunkwise_core::expr::{Evaluator, InputColumn, OutputColumn};
+use chunkwise_core::expr::{BlockSource, Evaluator, InputColumn};
 use chunkwise_core::grid::Indices;
 use chunkwise_core::plan::{Axis, From, InputView, Stage};
 use chunkwise_core::stat::map::CellMap;
@@ -22,8 +22,6 @@ pub(crate) struct LeafReader<'a> {
     chunks: &'a Chunks<'a>,
     scratch: Scratch,
     evaluator: Option<Evaluator>,
-    columns: Vec<Vec<f64>>,
-    valid: Vec<u8>,
 }
 
 /// The values of one leaf.
@@ -43,8 +41,6 @@ impl<'a> LeafReader<'a> {
             chunks,
             scratch: Scratch::new(),
             evaluator: stage.formulas.as_ref().map(Evaluator::new),
-            columns: Vec::new(),
-            valid: Vec::new(),
         }
     }
 
@@ -60,39 +56,34 @@ impl<'a> LeafReader<'a> {
         }
         let mut values = LeafValues { chunks, formulas: Vec::new() };
         values.count_outside(self.chunks, leaf);
-        if let Some(formulas) = &self.stage.formulas {
-            let cells = leaf_cells(self.stage, leaf);
-            self.columns.resize(self.stage.formula_inputs.len(), Vec::new());
-            for (column, &input) in self.columns.iter_mut().zip(&self.stage.formula_inputs) {
-                values.decoded(self.stage, &self.stage.inputs[input], leaf, column)?;
-            }
-            let inputs: Vec<InputColumn<'_>> =
-                self.columns.iter().map(|c| InputColumn::Values { values: c, valid: None }).collect();
-            let mut outputs: Vec<Pooled<f64>> = formulas.outputs.iter().map(|_| self.chunks.columns.take()).collect();
-            outputs.iter_mut().for_each(|o| o.resize(cells, 0.0));
-            self.valid.resize(cells * formulas.outputs.len(), 0);
-            let mut targets: Vec<OutputColumn<'_>> = outputs
-                .iter_mut()
-                .zip(self.valid.chunks_mut(cells.max(1)))
-                .map(|(values, valid)| OutputColumn { values, valid })
-                .collect();
-            if let Some(evaluator) = &mut self.evaluator {
-                evaluator.eval(&inputs, cells, &mut targets)?;
-            }
-            drop(targets);
-            if let Some(mask) = self.stage.mask {
-                let (before, rest) = outputs.split_at_mut(mask);
-                if let Some((condition, after)) = rest.split_first_mut() {
-                    for output in before.iter_mut().chain(after) {
-                        for (v, &keep) in output.iter_mut().zip(condition.iter()) {
-                            *v = if keep.is_nan() || keep == 0.0 { f64::NAN } else { *v };
-                        }
+        values.formulas = self.evaluate(&values, leaf)?;
+        Ok(values)
+    }
+
+    /// The outputs of the formulas, masked.
+    fn evaluate(&mut self, values: &LeafValues, leaf: &[u64]) -> Result<Vec<Pooled<f64>>, ExecError> {
+        let (Some(formulas), Some(evaluator)) = (&self.stage.formulas, &mut self.evaluator) else {
+            return Ok(Vec::new());
+        };
+        let cells = leaf_cells(self.stage, leaf);
+        let mut outputs: Vec<Pooled<f64>> = formulas.outputs.iter().map(|_| self.chunks.columns.take()).collect();
+        outputs.iter_mut().for_each(|o| o.resize(cells, 0.0));
+        let of = |&input: &usize| values.decoded(self.stage, &self.stage.inputs[input], leaf);
+        let sources: Vec<Box<dyn BlockSource + '_>> = self.stage.formula_inputs.iter().map(of).collect();
+        let inputs: Vec<InputColumn<'_>> = sources.iter().map(|s| InputColumn::Decoded(&**s)).collect();
+        let mut targets: Vec<&mut [f64]> = outputs.iter_mut().map(|o| o.as_mut_slice()).collect();
+        evaluator.eval(&inputs, cells, &mut targets)?;
+        if let Some(mask) = self.stage.mask {
+            let (before, rest) = outputs.split_at_mut(mask);
+            if let Some((condition, after)) = rest.split_first_mut() {
+                for output in before.iter_mut().chain(after) {
+                    for (v, &keep) in output.iter_mut().zip(condition.iter()) {
+                        *v = if keep.is_nan() || keep == 0.0 { f64::NAN } else { *v };
                     }
                 }
             }
-            values.formulas = outputs;
         }
-        Ok(values)
+        Ok(outputs)
     }
 }
 
@@ -203,28 +194,45 @@ impl LeafValues {
         }
     }
 
-    /// The decoded values of an input over a leaf; missing cells are `NaN`.
-    fn decoded(&self, stage: &Stage, view: &InputView, leaf: &[u64], out: &mut Vec<f64>) -> Result<(), ExecError> {
-        struct Decode<'a>(&'a LeafValues, &'a Stage, &'a InputView, &'a [u64], &'a mut Vec<f64>);
-        impl ForElement for Decode<'_> {
-            type Output = ();
-            fn run<T: Element>(self) {
-                let Decode(leaf, stage, view, at, out) = self;
+    /// The values of an input over a leaf, decoded a block at a time.
+    fn decoded<'a>(&'a self, stage: &'a Stage, view: &'a InputView, leaf: &'a [u64]) -> Box<dyn BlockSource + 'a> {
+        struct Source<'a>(&'a LeafValues, &'a Stage, &'a InputView, &'a [u64]);
+        impl<'a> ForElement for Source<'a> {
+            type Output = Box<dyn BlockSource + 'a>;
+            fn run<T: Element>(self) -> Self::Output {
+                let Source(leaf, stage, view, at) = self;
                 let array = &stage.arrays[view.array];
-                let stored = leaf.stored::<T>(stage, view, at);
-                let marks = marks::<T>(array);
-                let outside = outside::<T>(array.missing.within);
-                let (scale, offset) = (array.packing.scale, array.packing.offset);
-                unpack(&stored, &marks, (!array.packing.is_none()).then_some((scale, offset)), out);
-                if let Some(outside) = outside {
-                    for (x, _) in out.iter_mut().zip(stored.iter()).filter(|(_, v)| outside(v)) {
-                        *x = f64::NAN;
-                    }
-                }
+                let packing = (!array.packing.is_none()).then_some((array.packing.scale, array.packing.offset));
+                let (stored, within) = (leaf.stored::<T>(stage, view, at), array.missing.within);
+                Box::new(Decoded { stored, marks: marks::<T>(array), packing, within })
             }
         }
-        stage.arrays[view.array].view.unwrap_or(DType::Float64).dispatch(Decode(self, stage, view, leaf, out));
-        Ok(())
+        stage.arrays[view.array].view.unwrap_or(DType::Float64).dispatch(Source(self, stage, view, leaf))
+    }
+}
+
+/// Stored values, decoded when they are asked for; missing cells are `NaN`.
+#[derive(Debug)]
+struct Decoded<'a, T: Element> {
+    stored: Cow<'a, [T]>,
+    marks: Vec<T>,
+    packing: Option<(f64, f64)>,
+    within: Option<(f64, f64)>,
+}
+
+impl<T: Element> BlockSource for Decoded<'_, T> {
+    fn cells(&self) -> usize {
+        self.stored.len()
+    }
+
+    fn block(&self, first: usize, to: &mut [f64]) {
+        let stored = &self.stored[first..first + to.len()];
+        unpack(stored, &self.marks, self.packing, to);
+        if let Some(outside) = outside::<T>(self.within) {
+            for (x, _) in to.iter_mut().zip(stored).filter(|(_, v)| outside(v)) {
+                *x = f64::NAN;
+            }
+        }
     }
 }
 

@@ -81,6 +81,8 @@ pub enum ExecError {
     Sink(#[source] BoxError),
     #[error("the plan is of format {found}; this version runs format {FORMAT}")]
     Format { found: u32 },
+    #[error("states of another plan, or of another patch, are among those that are to be merged")]
+    ForeignState,
     #[error("the system gives no thread to fetch with")]
     Threads(#[source] std::io::Error),
 }
@@ -162,7 +164,7 @@ pub fn run_partition(
 /// Merges the nodes of a patch and gives its columns to the sink.
 ///
 /// # Errors
-/// A value that cannot be given, or a sink that fails.
+/// States that are not of this plan's kind, a value that cannot be given, or a sink that fails.
 pub fn finish(
     stage: &Stage,
     patch: &[u64],
@@ -182,6 +184,18 @@ pub fn finish(
         }
         stage.values_in(&cell)
     };
+    let expected: Vec<_> = stage
+        .folded
+        .iter()
+        .flat_map(|f| states_for(&f.statistics, f.element, f.packing).0.into_iter().map(move |kind| (kind, f.element)))
+        .collect();
+    let ours = |node: &Node| {
+        node.states.len() == expected.len()
+            && node.states.iter().zip(&expected).all(|(s, &(kind, element))| s.is_of(kind, element, cells as usize))
+    };
+    if !nodes.iter().all(ours) {
+        return Err(ExecError::ForeignState);
+    }
     let mut merged = match tree::collapse(nodes) {
         Some(states) => states,
         None => empty_states(stage, cells as usize).into_iter().flatten().collect(),

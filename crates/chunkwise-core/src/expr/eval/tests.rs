@@ -1,5 +1,5 @@
 use crate::expr::trial::{Cell, cell, compile, constant, run, scope_of};
-use crate::expr::{BLOCK, EvalError, Evaluator, InputColumn, OutputColumn};
+use crate::expr::{BLOCK, BlockSource, EvalError, Evaluator, InputColumn};
 use std::f64::consts::PI;
 
 mod numpy;
@@ -234,36 +234,42 @@ fn results_do_not_depend_on_the_instruction_set() {
     let bits = |arch: pulp::Arch| -> Vec<u64> {
         let mut evaluator = Evaluator::new(&checked);
         evaluator.arch = arch;
-        let inputs = [&a, &b].map(|values| InputColumn::Values { values, valid: None });
-        let mut results = vec![(vec![0.0; a.len()], vec![0; a.len()]); formulas.len()];
-        let mut outputs: Vec<_> = results.iter_mut().map(|(values, valid)| OutputColumn { values, valid }).collect();
+        let inputs = [&a, &b].map(|values| InputColumn::Values(values));
+        let mut results = vec![vec![0.0; a.len()]; formulas.len()];
+        let mut outputs: Vec<&mut [f64]> = results.iter_mut().map(Vec::as_mut_slice).collect();
         evaluator.eval(&inputs, a.len(), &mut outputs).unwrap();
-        results.iter().flat_map(|(values, _)| values).map(|v| v.to_bits()).collect()
+        results.iter().flatten().map(|v| v.to_bits()).collect()
     };
     assert_eq!(bits(pulp::Arch::new()), bits(pulp::Arch::Scalar));
 }
 
-#[test]
-fn columns_may_be_one_value_or_have_a_mask() {
-    let checked = compile(&["a + b", "a * b"], &scope_of("a b")).unwrap();
-    let mut evaluator = Evaluator::new(&checked);
-    for round in 0..2 {
-        let values = [1.0, f64::NAN, 3.0, 4.0];
-        let inputs = [
-            InputColumn::Values { values: &values, valid: Some(&[1, 1, 0, 1]) },
-            InputColumn::Constant(if round == 0 { 10.0 } else { f64::NAN }),
-        ];
-        let (mut v, mut w, mut m, mut n) = ([0.0; 4], [0.0; 4], [9; 4], [9; 4]);
-        let mut outputs =
-            [OutputColumn { values: &mut v, valid: &mut m }, OutputColumn { values: &mut w, valid: &mut n }];
-        evaluator.eval(&inputs, 4, &mut outputs).unwrap();
-        if round == 0 {
-            assert_eq!((v[0], v[3], w[0], w[3]), (11.0, 14.0, 10.0, 40.0));
-            assert_eq!((m, n), ([1, 0, 0, 1], [1, 0, 0, 1]));
-        } else {
-            assert_eq!((m, n), ([0; 4], [0; 4]));
+/// 1, 2, 3 …, with NaN for each multiple of seven.
+#[derive(Debug)]
+struct Counting(usize);
+
+impl BlockSource for Counting {
+    fn cells(&self) -> usize {
+        self.0
+    }
+    fn block(&self, first: usize, to: &mut [f64]) {
+        for (cell, to) in (first + 1..).zip(to) {
+            *to = if cell % 7 == 0 { f64::NAN } else { cell as f64 };
         }
-        assert_eq!(v[1].to_bits(), f64::NAN.to_bits(), "missing is one NaN on every machine");
+    }
+}
+
+#[test]
+fn columns_may_be_decoded_a_block_at_a_time() {
+    let checked = compile(&["a + b", "a"], &scope_of("a b")).unwrap();
+    let len = 2 * BLOCK + 5;
+    let values: Vec<f64> = (0..len).map(|i| 2.0 * i as f64).collect();
+    let inputs = [InputColumn::Decoded(&Counting(len)), InputColumn::Values(&values)];
+    let (mut sum, mut same) = (vec![0.0; len], vec![0.0; len]);
+    Evaluator::new(&checked).eval(&inputs, len, &mut [&mut sum, &mut same]).unwrap();
+    for i in 0..len {
+        let a = if (i + 1) % 7 == 0 { f64::NAN } else { (i + 1) as f64 };
+        let bits = [sum[i], same[i]].map(f64::to_bits);
+        assert_eq!(bits, [a + 2.0 * i as f64, a].map(f64::to_bits), "cell {i}; missing is one NaN");
     }
 }
 
@@ -271,11 +277,10 @@ fn columns_may_be_one_value_or_have_a_mask() {
 fn outputs_may_be_inputs_constants_or_the_same() {
     let formulas = ["p = a", "q = 7", "r = -a", "s = -a", "t = missing"];
     let checked = compile(&formulas, &scope_of("a")).unwrap();
-    let input = [InputColumn::Values { values: &[2.0], valid: None }];
-    let mut results = [([0.0], [9u8]); 5];
-    let mut outputs: Vec<_> = results.iter_mut().map(|(values, valid)| OutputColumn { values, valid }).collect();
-    Evaluator::new(&checked).eval(&input, 1, &mut outputs).unwrap();
-    let got: Vec<Cell> = results.iter().map(|(value, valid)| (valid[0] == 1).then_some(value[0])).collect();
+    let mut results = [[0.0]; 5];
+    let mut outputs: Vec<&mut [f64]> = results.iter_mut().map(|value| &mut value[..]).collect();
+    Evaluator::new(&checked).eval(&[InputColumn::Values(&[2.0])], 1, &mut outputs).unwrap();
+    let got: Vec<Cell> = results.iter().map(|[value]| (!value.is_nan()).then_some(*value)).collect();
     assert_eq!(got, [Some(2.0), Some(7.0), Some(-2.0), Some(-2.0), None]);
 }
 
@@ -283,18 +288,14 @@ fn outputs_may_be_inputs_constants_or_the_same() {
 fn columns_that_do_not_fit_are_refused() {
     let checked = compile(&["a + b"], &scope_of("a b")).unwrap();
     let mut evaluator = Evaluator::new(&checked);
-    let two = InputColumn::Values { values: &[1.0, 2.0], valid: None };
-    let badly_masked = InputColumn::Values { values: &[1.0, 2.0], valid: Some(&[1]) };
-    for inputs in [&[two][..], &[two, two, two], &[two, badly_masked]] {
-        let (mut values, mut valid) = ([0.0; 2], [0; 2]);
-        let mut outputs = [OutputColumn { values: &mut values, valid: &mut valid }];
-        let error = evaluator.eval(inputs, 2, &mut outputs).unwrap_err();
+    let two = InputColumn::Values(&[1.0, 2.0]);
+    let one = InputColumn::Values(&[1.0]);
+    for inputs in [&[two][..], &[two, two, two], &[two, one], &[two, InputColumn::Decoded(&Counting(1))]] {
+        let error = evaluator.eval(inputs, 2, &mut [&mut [0.0; 2]]).unwrap_err();
         assert_eq!(error, EvalError::Columns { inputs: 2, outputs: 1, len: 2 });
     }
     assert!(evaluator.eval(&[two, two], 2, &mut []).is_err());
-    let mut short = [0.0];
-    let mut outputs = [OutputColumn { values: &mut short, valid: &mut [0; 2] }];
-    assert!(evaluator.eval(&[two, two], 2, &mut outputs).is_err());
+    assert!(evaluator.eval(&[two, two], 2, &mut [&mut [0.0]]).is_err());
 }
 
 #[test]
@@ -306,44 +307,4 @@ fn scratch_memory_is_that_of_values_alive_at_once() {
     let many = Evaluator::new(&compile(&[&terms.join("+")], &scope_of("a")).unwrap());
     // 500 constants, each filled once, and a few intermediate results.
     assert!(many.scratch_bytes() <= 510 * BLOCK * 8, "{}", many.scratch_bytes());
-}
-
-/// Nanoseconds per cell of NDVI; run in release with `--ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn ndvi_costs_little_more_than_its_division() {
-    for (label, formula) in [
-        ("ndvi", "(nir - red) / (nir + red)"),
-        ("division", "nir / red"),
-        ("copy", "nir"),
-        ("masked where", "where(red > 500 and nir < 9000, nir - red, missing)"),
-        ("bit", "bit(red, 3)"),
-        ("exp", "exp(red)"),
-        ("pow", "(red / 10000) ** 1.3"),
-    ] {
-        let checked = compile(&[formula], &scope_of("nir red")).unwrap();
-        let mut evaluator = Evaluator::new(&checked);
-        const CELLS: usize = 62_500;
-        let nir: Vec<f64> = (0..CELLS).map(|i| (i % 9973) as f64 + 1.0).collect();
-        let red: Vec<f64> = (0..CELLS).map(|i| (i % 7919) as f64 + 1.0).collect();
-        let mask = vec![1u8; CELLS];
-        let (mut values, mut valid) = (vec![0.0; CELLS], vec![0u8; CELLS]);
-        for masked in [false, true] {
-            let valid_in = masked.then_some(&mask[..]);
-            let inputs: Vec<_> = checked
-                .inputs
-                .iter()
-                .map(|input| if input.variable == "nir" { &nir } else { &red })
-                .map(|values| InputColumn::Values { values, valid: valid_in })
-                .collect();
-            let mut best = f64::INFINITY;
-            for _ in 0..200 {
-                let mut outputs = [OutputColumn { values: &mut values, valid: &mut valid }];
-                let start = std::time::Instant::now();
-                evaluator.eval(&inputs, CELLS, &mut outputs).unwrap();
-                best = best.min(start.elapsed().as_secs_f64());
-            }
-            println!("{label:14} masked {masked:5} {:.3} ns per cell", best * 1e9 / CELLS as f64);
-        }
-    }
 }

@@ -1,7 +1,7 @@
 use crate::cube::Attrs;
 use crate::dtype::DType;
 use crate::expr::trial::{compile, error};
-use crate::expr::{Evaluator, InputColumn, OutputColumn, Scope, ScopeVariable};
+use crate::expr::{Evaluator, InputColumn, Scope, ScopeVariable};
 use serde_json::json;
 
 fn scope(attrs: serde_json::Value, dtype: Option<DType>) -> Scope {
@@ -13,10 +13,9 @@ fn scope(attrs: serde_json::Value, dtype: Option<DType>) -> Scope {
 /// The values for which the flag is set, in their order.
 fn set(attrs: serde_json::Value, dtype: Option<DType>, flag: &str, values: &[f64]) -> Vec<f64> {
     let checked = compile(&[&format!("flag(q, \"{flag}\")")], &scope(attrs, dtype)).unwrap();
-    let (mut out, mut valid) = (vec![0.0; values.len()], vec![0; values.len()]);
-    let mut outputs = [OutputColumn { values: &mut out, valid: &mut valid }];
-    Evaluator::new(&checked).eval(&[InputColumn::Values { values, valid: None }], values.len(), &mut outputs).unwrap();
-    assert!(values.iter().zip(&valid).all(|(value, valid)| value.is_nan() == (*valid == 0)));
+    let mut out = vec![0.0; values.len()];
+    Evaluator::new(&checked).eval(&[InputColumn::Values(values)], values.len(), &mut [&mut out]).unwrap();
+    assert!(values.iter().zip(&out).all(|(value, flag)| value.is_nan() == flag.is_nan()));
     values.iter().zip(out).filter(|(_, flag)| *flag == 1.0).map(|(value, _)| *value).collect()
 }
 
