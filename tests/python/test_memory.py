@@ -1,6 +1,8 @@
 """Peak resident memory stays within `--memory`, whatever the size of the cube, and plans say what runs then do."""
 
+import numpy as np
 import pytest
+import zarr
 
 import cube
 import runner
@@ -112,3 +114,41 @@ def test_a_plan_reads_no_chunk(cw, made_once, tmp_path):
             chunk.write_bytes(b"garbage")
     plan = cw("reduce", tmp_path / "cube.zarr", "--var", "data", "--over", "time", "--with", "mean", "--explain").ok().json
     assert plan["chunks"] == 3 * 2 * 2 * 2
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """A day of seconds, many times over: 4 million labels in one dimension."""
+    path = tmp_path_factory.mktemp("long") / "cube.zarr"
+    count = 4_000_000
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    values = group.create_array("v", shape=(count,), chunks=(500_000,), dtype="uint8", dimension_names=["time"])
+    values[:] = np.arange(count) % 200
+    times = group.create_array("time", shape=(count,), chunks=(count,), dtype="int64", dimension_names=["time"])
+    times[:] = np.arange(count)
+    times.attrs.update(units="seconds since 2020-01-01", calendar="standard")
+    return path
+
+
+@pytest.mark.parametrize("request_", [
+    ["reduce", "--every", "1d", "--with", "mean"],
+    ["reduce", "--group", "hour", "--with", "mean"],
+    ["reduce", "--over", "time", "--with", "mean", "--sel", "time=2020-01-02"],
+    ["calc", "w = where(v > 3, v, 0)", "-o", "OUT"],
+    ["compare", "SELF"],
+], ids=["windows", "groups", "selection", "calc", "compare"])
+def test_labels_that_do_not_fit_are_refused_before_they_are_read(cw, long, tmp_path, request_):
+    command, *rest = [str(long) if word == "SELF" else word for word in request_]
+    rest = [str(tmp_path / "out.zarr") if word == "OUT" else word for word in rest]
+    small = cw(command, long, *rest, "--memory", "64MiB", measure=True)
+    assert small.peak <= 64 * MIB, f"{small.peak / MIB:.1f} MiB\n{small}"
+    run = small
+    # Of two cubes, each tells of its own labels.
+    for _ in range(2):
+        if run.code != 0:
+            run.refused("memory|budget")
+            budget = run.smallest_budget()
+            again = ["--overwrite"] if "-o" in rest else []
+            run = cw(command, long, *rest, *again, "--memory", budget, measure=True)
+            assert run.peak <= runner.as_bytes(*split(budget)), f"{run.peak / MIB:.1f} MiB\n{run}"
+    run.ok()

@@ -122,6 +122,13 @@ pub(crate) struct JobArgs {
     pub(crate) allow_redecode: bool,
 }
 
+impl JobArgs {
+    /// Most memory that the process may take.
+    pub(crate) fn memory_limit(&self) -> u64 {
+        self.memory.map_or_else(chunkwise::memory::default_limit, |bytes| bytes.0)
+    }
+}
+
 /// The layout of a new cube.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Layout of a new cube")]

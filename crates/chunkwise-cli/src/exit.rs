@@ -64,7 +64,14 @@ pub(crate) struct CliError {
 impl CliError {
     /// Another layer's error.
     pub(crate) fn of(error: impl Error + Send + Sync + 'static) -> CliError {
-        CliError { error: Box::new(error), hint: None }
+        // Whichever part of a request needed them, labels that take too much have one remedy.
+        let first: &(dyn Error + 'static) = &error;
+        let causes = std::iter::successors(Some(first), |&error| error.source());
+        let needed = causes.filter_map(|error| error.downcast_ref()).find_map(|error| match error {
+            OpenError::Memory { needed, .. } => Some(needed.div_ceil(1 << 20)),
+            _ => None,
+        });
+        CliError { hint: needed.map(|mib| format!("pass `--memory {mib}MiB` or more")), error: Box::new(error) }
     }
 
     /// An error of the command line itself.
@@ -72,9 +79,12 @@ impl CliError {
         CliError::of(Refusal(message.into()))
     }
 
-    /// With what would work.
+    /// With what would work, after what is known to.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> CliError {
-        self.hint = Some(hint.into());
+        self.hint = Some(match self.hint {
+            Some(known) => format!("{known}; {}", hint.into()),
+            None => hint.into(),
+        });
         self
     }
 

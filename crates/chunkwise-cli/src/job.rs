@@ -49,16 +49,15 @@ impl From<JobError> for CliError {
     }
 }
 
-/// What opening took is told in steps of so many bytes, so that a budget that was named works.
-const OPENED: u64 = 16 << 20;
-
 /// Opens the cube and reads what is asked of it.
 pub(crate) fn request(
     location: &str,
     select: &SelectArgs,
     decode: &DecodeArgs,
+    job: &JobArgs,
 ) -> Result<(OpenCube, Request), CliError> {
     let cube = open_with(location, &decode_options(decode)?)?;
+    cube.set_memory_limit(job.memory_limit());
     let mut request = Request {
         variables: select.var.clone(),
         formulas: select.calc.clone(),
@@ -216,27 +215,22 @@ impl Ready {
         let threads = job
             .threads
             .map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), std::num::NonZeroUsize::get);
-        let memory = job.memory.map_or_else(memory::default_limit, |b| b.0);
+        let memory = job.memory_limit();
         let redecode = if job.allow_redecode { Redecode::Allowed } else { Redecode::Bounded };
         let targets = match &destination {
             Destination::Nothing => vec![Target::Nothing; prepared.chains.len()],
             Destination::Screen | Destination::Table { .. } => vec![Target::Memory; prepared.chains.len()],
             Destination::Cube(options) => prepared.arrays(&cube, options)?.targets(),
         };
-        // Long labels take more for a moment than what is kept of them; that the process had it counts too.
-        let opened = memory::peak().next_multiple_of(OPENED);
         let refuse = |needed: u64| {
             let (needs, has) = (format_bytes(needed.into()), format_bytes(memory.into()));
             CliError::says(format!("the job needs {needs}, the budget is {has}"))
                 .hint(format!("pass `--memory {}MiB`", needed.div_ceil(1 << 20)))
         };
         let mut plan = prepared.plan(&cube, &targets, Limits { memory, threads, redecode }).map_err(|e| match e {
-            JobError::Memory(refused) => refuse(refused.needed.max(opened)),
+            JobError::Memory(refused) => refuse(refused.needed),
             other => other.into(),
         })?;
-        if memory::peak() > memory {
-            return Err(refuse(opened));
-        }
         plan.memory = plan.memory.max(memory::peak());
         let options = RunOptions { ddof: ddof.into(), min_count: min_count.unwrap_or(1), cancel: interrupted() };
         let counters = Counters::default();

@@ -28,6 +28,7 @@ use crate::cube::Labels;
 use crate::grid::Indices;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 
 /// Labels asked for along one dimension, as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,12 +159,12 @@ impl Selection {
 /// # Errors
 /// Unknown dimensions, a dimension asked for twice, labels that are not found, indices out of range, nothing
 /// selected, longitude ranges in two pieces, text that does not fit the labels, and what `labels` returns.
-pub fn resolve<E>(
+pub fn resolve<E, L: Borrow<Labels>>(
     sel: &[(String, LabelQuery)],
     isel: &[(String, IndexQuery)],
     bbox: Option<&BoxQuery>,
     dims: &IndexMap<String, u64>,
-    labels: &dyn Fn(&str) -> Result<Labels, E>,
+    labels: &dyn Fn(&str) -> Result<L, E>,
     wraps: &dyn Fn(&str) -> bool,
 ) -> Result<Selection, SelectError>
 where
@@ -172,19 +173,19 @@ where
     check_names(sel, isel, bbox, dims)?;
     let read = |dim: &str, len: u64| {
         let found = labels(dim).map_err(|e| SelectError::Labels { dim: dim.to_owned(), source: e.into() })?;
-        match found.len() == len {
-            true => Ok(found),
-            false => Err(SelectError::Length { dim: dim.to_owned(), labels: found.len(), cells: len }),
+        match found.borrow().len() {
+            labels if labels == len => Ok(found),
+            labels => Err(SelectError::Length { dim: dim.to_owned(), labels, cells: len }),
         }
     };
     let mut axes = IndexMap::new();
     for (dim, &len) in dims {
         let one = if let Some((_, query)) = sel.iter().find(|(d, _)| d == dim) {
-            axis::by_label(dim, query, &read(dim, len)?, wraps(dim))?
+            axis::by_label(dim, query, read(dim, len)?.borrow(), wraps(dim))?
         } else if let Some((_, query)) = isel.iter().find(|(d, _)| d == dim) {
             by_index(dim, query, len)?
         } else if let Some(bbox) = bbox.filter(|b| b.x == *dim || b.y == *dim) {
-            axis::by_box(dim, bbox, &read(dim, len)?, wraps(dim))?
+            axis::by_box(dim, bbox, read(dim, len)?.borrow(), wraps(dim))?
         } else {
             continue;
         };

@@ -22,7 +22,7 @@ use crate::error::OpenError;
 use crate::exec::{Counters, RunOptions};
 use crate::job::plan::Planned;
 use crate::job::{JobError, Prepared, Record};
-use crate::open::OpenCube;
+use crate::open::{OpenCube, is_time};
 use crate::store::join;
 use chunkwise_core::crs::find_georeference;
 use chunkwise_core::cube::{Attrs, Cube, DataType, Labels, Role as Purpose, Variable};
@@ -32,7 +32,7 @@ use chunkwise_core::plan::{Axis, FORMAT, Folded, From, InputView, Stage};
 use chunkwise_core::select::Selection;
 use chunkwise_core::stat::Statistic;
 use indexmap::{IndexMap, IndexSet};
-use labels::{is_time, same_labels, with_units};
+use labels::{same_labels, with_units};
 use pair::PairStore;
 use serde_json::Value;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ impl Compared {
     }
 
     /// Takes in what was found of the cells.
-    fn count(&mut self, tally: Tally, dims: &[String], labels: &IndexMap<String, Labels>) {
+    fn count(&mut self, tally: Tally, dims: &[String], labels: &IndexMap<String, Arc<Labels>>) {
         self.cells = Some(tally.cells);
         self.different = tally.different;
         self.missing_in_one = tally.missing_in_one;
@@ -177,7 +177,7 @@ pub struct Pairs {
     found: Vec<Compared>,
     /// For each chain, which of `found` it is about.
     walked: Vec<usize>,
-    labels: IndexMap<String, Labels>,
+    labels: IndexMap<String, Arc<Labels>>,
 }
 
 /// Compares all of two cubes but the cells of large variables.
@@ -202,6 +202,7 @@ pub fn prepare(a: &OpenCube, b: &OpenCube, variables: &[String]) -> Result<Compa
         store: Arc::new(PairStore::new(a.store.clone(), b.store.clone())),
         path: String::new(),
         groups: Vec::new(),
+        label_cache: Arc::default(),
     };
     let prepared = Prepared {
         min_count: 1,
@@ -274,7 +275,7 @@ struct Work<'a> {
     pairs: Vec<Compared>,
     stages: Vec<Stage>,
     walked: Vec<usize>,
-    labels: IndexMap<String, Labels>,
+    labels: IndexMap<String, Arc<Labels>>,
 }
 
 impl Work<'_> {
@@ -378,7 +379,7 @@ impl Work<'_> {
         match same_labels(&mine, &other, &a.shape) {
             Ok(tally) => {
                 if a.role == Purpose::Dimension {
-                    self.labels.entry(a.name.clone()).or_insert(mine);
+                    self.labels.entry(a.name.clone()).or_insert(mine.into());
                 }
                 for dim in &a.dims {
                     self.dim_labels(dim)?;

@@ -78,6 +78,22 @@ pub enum OpenError {
         /// The limit.
         limit_mib: u64,
     },
+    /// Labels that would take more memory than is allowed.
+    #[error(
+        "the {cells} labels of `{variable}` need about {} MiB, the budget is {} MiB",
+        needed.div_ceil(1 << 20),
+        limit >> 20
+    )]
+    Memory {
+        /// The variable.
+        variable: String,
+        /// Its cells.
+        cells: u128,
+        /// Bytes that the process would take.
+        needed: u64,
+        /// Bytes that it may take.
+        limit: u64,
+    },
     /// An array of which no chunk can be read.
     #[error("`{variable}` cannot be read")]
     Chunks {

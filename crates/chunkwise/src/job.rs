@@ -7,7 +7,7 @@ pub mod plan;
 
 use crate::error::{BoxError, OpenError};
 use crate::exec::{Counters, ExecError, RunOptions};
-use crate::open::OpenCube;
+use crate::open::{OpenCube, is_time};
 use crate::sink::memory::MemorySink;
 use chunkwise_core::cf::time::{NOT_A_TIME, format_time};
 use chunkwise_core::crs::is_longitude;
@@ -23,6 +23,7 @@ use chunkwise_core::values::Column;
 use indexmap::IndexMap;
 use plan::Planned;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Rows of a table, at most.
@@ -152,15 +153,22 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
         scope.variables.push(ScopeVariable::from(v));
     }
     if !request.formulas.is_empty() || request.mask.is_some() {
-        for dim in cube.cube.dims.keys().filter(|d| cube.cube.coordinate(d).is_some()) {
-            scope.labels.insert(dim.clone(), cube.labels(dim)?);
+        for (dim, &length) in &cube.cube.dims {
+            let Some(coordinate) = cube.cube.coordinate(dim) else { continue };
+            // Names may be text labels of any dimension; other labels are asked for by the name of theirs.
+            let named = || request.formulas.iter().chain(&request.mask).any(|text| text.contains(dim.as_str()));
+            let labels = match coordinate.view.is_none() || named() {
+                true => (*cube.labels(dim)?).clone(),
+                false => Labels::Index(length),
+            };
+            scope.labels.insert(dim.clone(), labels);
         }
     }
     let selected = |dim: &str| -> Result<Labels, JobError> {
         let n = cube.cube.dims.get(dim).copied().unwrap_or(0);
         let all = match cube.cube.coordinate(dim) {
             Some(_) => cube.labels(dim)?,
-            None => Labels::Index(n),
+            None => Arc::new(Labels::Index(n)),
         };
         Ok(take(&all, &selection.indices(dim, n)))
     };
@@ -169,14 +177,10 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
     let mut renamed = IndexMap::new();
     let mut bounds = IndexMap::new();
     let time_dim = || -> Result<String, JobError> {
-        let mut times = Vec::new();
-        for dim in cube.cube.dims.keys().filter(|d| cube.cube.coordinate(d).is_some()) {
-            if matches!(cube.labels(dim)?, Labels::Time(_)) {
-                times.push(dim.clone());
-            }
-        }
+        let times: Vec<&String> =
+            cube.cube.dims.keys().filter(|dim| cube.cube.coordinate(dim).is_some_and(is_time)).collect();
         match times.as_slice() {
-            [one] => Ok(one.clone()),
+            [one] => Ok((*one).clone()),
             _ => Err(JobError::NoTime { cycle: "time".to_owned(), count: times.len() }),
         }
     };

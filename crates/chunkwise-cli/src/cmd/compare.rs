@@ -19,6 +19,9 @@ pub(crate) fn run(args: &CompareArgs, common: &Common) -> Result<ExitCode, CliEr
     let decode = decode_options(&args.decode)?;
     let a = open_with(&args.a, &decode)?;
     let b = open_with(&args.b, &decode)?;
+    for cube in [&a, &b] {
+        cube.set_memory_limit(args.job.memory_limit());
+    }
     let comparison = prepare(&a, &b, &args.var).map_err(|error| match error {
         CompareError::Open { .. } => CliError::of(error).hint(which(args)),
         other => CliError::of(other),

@@ -199,7 +199,7 @@ fn like_another(args: &CreateArgs, like: &str) -> Result<CreateSpec, CliError> {
     };
     let mut labels = IndexMap::new();
     for dim in source.cube.variables.get(from).map_or(&[][..], |v| v.dims.as_slice()) {
-        labels.insert(dim.clone(), source.labels(dim)?);
+        labels.insert(dim.clone(), (*source.labels(dim)?).clone());
     }
     let mut spec = CreateSpec::like(&source.cube, from, &labels)?;
     if name != from {

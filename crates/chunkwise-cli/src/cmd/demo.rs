@@ -39,7 +39,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common) -> Result<ExitCode, CliError
         return Err(CliError::says("`demo` is no single job to explain")
             .hint("its output shows the command of each step; `--explain` works behind those"));
     }
-    let limit = args.job.memory.map_or_else(memory::default_limit, |b| b.0);
+    let limit = args.job.memory_limit();
     if limit < LEAST {
         return Err(CliError::says(format!(
             "the demo needs {}, the budget is {}",
@@ -226,7 +226,7 @@ impl Demo<'_> {
             row.insert("point".to_owned(), 0.into());
             for (dim, query) in &at {
                 if let chunkwise_core::select::IndexQuery::One(i) = query {
-                    row.insert(dim.clone(), label_values(&cube.labels(dim)?).swap_remove(*i as usize));
+                    row.insert(dim.clone(), label_values(&*cube.labels(dim)?).swap_remove(*i as usize));
                 }
             }
             let value = record.shift_remove("value").unwrap_or(Value::Null);

@@ -8,7 +8,7 @@ use chunkwise_core::group::{Cycle, Window};
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &ReduceArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let (cube, mut request) = request(&args.cube, &args.select, &args.decode)?;
+    let (cube, mut request) = request(&args.cube, &args.select, &args.decode, &args.job)?;
     request.anomaly = if args.anomaly { Anomaly::Yes } else { Anomaly::No };
     request.min_count = args.min_count;
     request.statistics = statistics(&args.stats)?;

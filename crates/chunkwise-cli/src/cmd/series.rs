@@ -21,7 +21,7 @@ struct Point {
 }
 
 pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let (cube, base) = request(&args.cube, &args.select, &args.decode)?;
+    let (cube, base) = request(&args.cube, &args.select, &args.decode, &args.job)?;
     let cube = Arc::new(cube);
     let dims = cube.cube.dims.clone();
     let length = |dim: &str| {
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         let mut head = Record::new();
         head.insert("point".to_owned(), point.name.clone());
         for (dim, index, _) in &point.at {
-            let labels = cube.labels(dim).unwrap_or(Labels::Index(length(dim)?));
+            let labels = cube.labels(dim).unwrap_or(Labels::Index(length(dim)?).into());
             head.insert(dim.clone(), label_value(&labels, *index as usize));
         }
         for (dim, _, asked) in &point.at {

@@ -8,7 +8,7 @@ use chunkwise_core::stat::Statistic;
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &StatsArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let (cube, mut request) = request(&args.cube, &args.select, &args.decode)?;
+    let (cube, mut request) = request(&args.cube, &args.select, &args.decode, &args.job)?;
     request.statistics =
         vec![Statistic::Count, Statistic::Missing, Statistic::Min, Statistic::Max, Statistic::Mean, Statistic::Std];
     request.over = match &args.by {

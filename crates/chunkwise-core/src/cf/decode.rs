@@ -336,10 +336,9 @@ pub fn unpack<T: Element>(stored: &[T], marks: &[T], packing: Option<(f64, f64)>
         match *marks {
             [] => to.iter_mut().zip(stored).for_each(|(x, &v)| *x = value(v)),
             [mark] => to.iter_mut().zip(stored).for_each(|(x, &v)| *x = if v == mark { f64::NAN } else { value(v) }),
-            _ => to
-                .iter_mut()
-                .zip(stored)
-                .for_each(|(x, &v)| *x = if marks.contains(&v) { f64::NAN } else { value(v) }),
+            _ => {
+                to.iter_mut().zip(stored).for_each(|(x, &v)| *x = if marks.contains(&v) { f64::NAN } else { value(v) })
+            }
         }
     }
     fast(

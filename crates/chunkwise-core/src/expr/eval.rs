@@ -106,8 +106,14 @@ impl Evaluator {
         if !fits {
             return Err(EvalError::Columns { inputs: self.decoded.len(), outputs: self.outputs, len });
         }
-        let run =
-            Run { steps: &self.steps, registers: &mut self.registers, decoded: &mut self.decoded, inputs, len, outputs };
+        let run = Run {
+            steps: &self.steps,
+            registers: &mut self.registers,
+            decoded: &mut self.decoded,
+            inputs,
+            len,
+            outputs,
+        };
         let done = self.arch.dispatch(run);
         done.map_err(|failed| self.not_integer(failed))
     }

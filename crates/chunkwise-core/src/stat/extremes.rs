@@ -82,10 +82,16 @@ fn across<T: Element>(min: &mut [T], max: &mut [T], seen: &mut [u8], values: &[T
         let v = values[i];
         // Comparisons with NaN are false, so it changes nothing.
         let keep = mask.is_none_or(|m| m[i] != 0);
-        min[i] = if keep && v < min[i] { v } else { min[i] };
-        max[i] = if keep && v > max[i] { v } else { max[i] };
+        (min[i], max[i]) = wider(min[i], max[i], v, keep);
         seen[i] |= u8::from(keep && !(T::IS_FLOAT && v.is_nan()));
     }
+}
+
+/// Least and greatest with one value more. What is not kept is first made neutral: a store under a mask is slow.
+#[inline(always)]
+fn wider<T: Element>(lo: T, hi: T, v: T, keep: bool) -> (T, T) {
+    let (low, high) = (if keep { v } else { T::GREATEST }, if keep { v } else { T::LEAST });
+    (if low < lo { low } else { lo }, if high > hi { high } else { hi })
 }
 
 #[inline(always)]
@@ -117,16 +123,12 @@ fn lanes<T: Element>(values: &[T], keep: impl Fn(usize) -> bool) -> (T, T) {
     for part in &mut parts {
         for lane in 0..LANES {
             let v = part[lane];
-            let kept = keep(base + lane);
-            lo[lane] = if kept && v < lo[lane] { v } else { lo[lane] };
-            hi[lane] = if kept && v > hi[lane] { v } else { hi[lane] };
+            (lo[lane], hi[lane]) = wider(lo[lane], hi[lane], v, keep(base + lane));
         }
         base += LANES;
     }
     for (i, &v) in parts.remainder().iter().enumerate() {
-        let kept = keep(base + i);
-        lo[0] = if kept && v < lo[0] { v } else { lo[0] };
-        hi[0] = if kept && v > hi[0] { v } else { hi[0] };
+        (lo[0], hi[0]) = wider(lo[0], hi[0], v, keep(base + i));
     }
     let least = lo.into_iter().fold(T::GREATEST, |a, v| if v < a { v } else { a });
     let greatest = hi.into_iter().fold(T::LEAST, |a, v| if v > a { v } else { a });

@@ -6,7 +6,8 @@ use super::map::{CellMap, RunKind};
 use super::{Leaf, fast};
 use crate::dtype::Element;
 use kernel::{
-    any_nan, count_runs, is_valid, lanes, part, single_squares, single_sum, square_runs, sum_runs, whole_squares, whole_sum,
+    any_nan, count_runs, is_valid, lanes, part, single_squares, single_sum, square_runs, sum_runs, whole_squares,
+    whole_sum,
 };
 use serde::{Deserialize, Serialize, Serializer};
 

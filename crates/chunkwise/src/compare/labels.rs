@@ -1,15 +1,10 @@
 //! Labels, and other small variables that are compared whole.
 
 use super::tally::{Cell, Number, Tally};
-use chunkwise_core::cf::time::{Calendar, NOT_A_TIME, SECOND, is_time_units};
-use chunkwise_core::cube::{Cube, DataType, Labels, Role, Variable};
+use chunkwise_core::cf::time::{Calendar, NOT_A_TIME, SECOND};
+use chunkwise_core::cube::{Cube, Labels, Role, Variable};
 use serde_json::Value;
 use std::borrow::Cow;
-
-/// Whether the cells are times.
-pub(super) fn is_time(variable: &Variable) -> bool {
-    matches!(variable.dtype, DataType::DateTime(_)) || variable.units().is_some_and(is_time_units)
-}
 
 /// The variable; of bounds without units of their own, with those of the coordinate that they bound.
 pub(super) fn with_units<'a>(cube: &Cube, variable: &'a Variable) -> Cow<'a, Variable> {

@@ -36,12 +36,7 @@ pub(crate) struct LeafValues {
 impl<'a> LeafReader<'a> {
     pub(crate) fn new(chunks: &'a Chunks<'a>) -> LeafReader<'a> {
         let stage = chunks.stage;
-        LeafReader {
-            stage,
-            chunks,
-            scratch: Scratch::new(),
-            evaluator: stage.formulas.as_ref().map(Evaluator::new),
-        }
+        LeafReader { stage, chunks, scratch: Scratch::new(), evaluator: stage.formulas.as_ref().map(Evaluator::new) }
     }
 
     /// Reads the chunks of a leaf and evaluates the formulas.

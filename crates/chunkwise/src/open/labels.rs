@@ -3,10 +3,14 @@
 use super::OpenCube;
 use crate::chunk::{ChunkError, ChunkReader, Scratch};
 use crate::error::OpenError;
+use crate::memory;
 use bytemuck::pod_read_unaligned;
 use chunkwise_core::cf::time::{TimeAxis, TimeError, TimeUnits, is_time_units};
 use chunkwise_core::cube::{ChunkSizes, DataType, Labels, TextKind, Variable};
 use chunkwise_core::dtype::{DType, Element, ForElement};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most bytes of an array, or of one of its chunks, that is read whole.
 const LIMIT_MIB: u64 = 64;
@@ -79,15 +83,29 @@ impl ForElement for Exact<'_> {
     }
 }
 
+/// Labels that were read, and what may be taken for them.
+#[derive(Debug, Default)]
+pub(crate) struct LabelCache {
+    read: Mutex<HashMap<String, Arc<Labels>>>,
+    /// Peak memory of the process that is allowed; `u64::MAX`, as 0 is none.
+    limit: AtomicU64,
+}
+
 impl OpenCube {
-    /// Labels of a dimension: of the coordinate of its name, or 0 … n − 1 where there is none.
+    /// Bounds the memory of the process: labels that would take more are refused before they are read.
+    pub fn set_memory_limit(&self, bytes: u64) {
+        self.label_cache.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Labels of a dimension: of the coordinate of its name, or 0 … n − 1 where there is none. Read once.
     ///
     /// Integers stay exact; packed and floating-point numbers are decoded; counts `since` a date, and `datetime64`,
     /// become times.
     ///
     /// # Errors
-    /// No such dimension; the coordinate cannot be read, is larger than 64 MiB, or its times cannot be understood.
-    pub fn labels(&self, dim: &str) -> Result<Labels, OpenError> {
+    /// No such dimension; the coordinate cannot be read, is larger than 64 MiB or than the memory that is allowed, or
+    /// its times cannot be understood.
+    pub fn labels(&self, dim: &str) -> Result<Arc<Labels>, OpenError> {
         let Some(&length) = self.cube.dims.get(dim) else {
             return Err(OpenError::NoDim {
                 location: self.cube.location.clone(),
@@ -95,10 +113,17 @@ impl OpenCube {
                 has: self.cube.dims.keys().cloned().collect(),
             });
         };
-        match self.cube.coordinate(dim) {
-            Some(coordinate) => self.labels_of(coordinate),
-            None => Ok(Labels::Index(length)),
+        let Some(coordinate) = self.cube.coordinate(dim) else {
+            return Ok(Arc::new(Labels::Index(length)));
+        };
+        // Held while reading: another thread waits for the labels and does not read them too.
+        let mut read = self.label_cache.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(labels) = read.get(dim) {
+            return Ok(labels.clone());
         }
+        let labels = Arc::new(self.labels_of(coordinate)?);
+        read.insert(dim.to_owned(), labels.clone());
+        Ok(labels)
     }
 
     /// The values of a coordinate as labels, in C order; see [`OpenCube::labels`].
@@ -106,20 +131,57 @@ impl OpenCube {
     /// # Errors
     /// As [`OpenCube::labels`].
     pub fn labels_of(&self, variable: &Variable) -> Result<Labels, OpenError> {
-        let values = self.read_all(variable)?;
+        check_readable(variable)?;
+        self.check_memory(variable)?;
+        if variable.view.is_none() {
+            return match read_text(self, variable)? {
+                Values::Text(text) => Ok(Labels::Text(text)),
+                Values::Stored { .. } => Ok(Labels::Text(Vec::new())),
+            };
+        }
+        let cells = variable.cells() as usize;
         let failed = |source: TimeError| OpenError::Time { variable: variable.name.clone(), source: Box::new(source) };
-        if let Some(times) = decode_times(variable, &values) {
-            return times.map(Labels::Time).map_err(failed);
+        let mut whole: Option<Labels> = None;
+        each_block(self, variable, |at, values| {
+            let part = match decode_times(variable, &values) {
+                Some(times) => Labels::Time(times.map_err(failed)?),
+                None => numbers(variable, &values),
+            };
+            place(&mut whole, part, at, cells);
+            Ok(())
+        })?;
+        match whole {
+            Some(labels) => Ok(labels),
+            // Of no cells: what it would be.
+            None => {
+                let none = Values::Stored { dtype: variable.view.unwrap_or(DType::Float64), bytes: Vec::new() };
+                match decode_times(variable, &none) {
+                    Some(times) => times.map(Labels::Time).map_err(failed),
+                    None => Ok(numbers(variable, &none)),
+                }
+            }
         }
-        if let Values::Text(text) = values {
-            return Ok(Labels::Text(text));
+    }
+
+    /// Refuses labels that would pass the memory that is allowed, with what would work.
+    fn check_memory(&self, variable: &Variable) -> Result<(), OpenError> {
+        let limit = match self.label_cache.limit.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            bytes => bytes,
+        };
+        let size = match &variable.dtype {
+            DataType::Text(_) => cell_size(&variable.dtype) as u128 + 24,
+            _ if is_time(variable) => 16,
+            _ => 8,
+        };
+        let chunk = variable.chunks.iter().map(largest).fold(cell_size(&variable.dtype) as u128, u128::saturating_mul);
+        // Kept twice, as read and as selected; a chunk is there encoded and decoded.
+        let takes = variable.cells().saturating_mul(2 * size).saturating_add(chunk.saturating_mul(2));
+        let needed = u64::try_from(takes).unwrap_or(u64::MAX).saturating_add(memory::base());
+        if needed > limit {
+            return Err(OpenError::Memory { variable: variable.name.clone(), cells: variable.cells(), needed, limit });
         }
-        let numbers = values.decoded(variable).unwrap_or_default();
-        let whole = variable.packing.is_none() && !numbers.iter().any(|n| n.is_nan());
-        Ok(match values.integers().filter(|_| whole) {
-            Some(integers) => Labels::Integer(integers),
-            None => Labels::Number(numbers),
-        })
+        Ok(())
     }
 
     /// All cells of an array of at most 64 MiB decoded; absent chunks hold the fill value.
@@ -127,17 +189,65 @@ impl OpenCube {
     /// # Errors
     /// The variable has a `problem`, is too large, or a chunk cannot be read.
     pub fn read_all(&self, variable: &Variable) -> Result<Values, OpenError> {
-        if let Some(problem) = &variable.problem {
-            return Err(OpenError::Unusable { variable: variable.name.clone(), problem: problem.clone() });
+        check_readable(variable)?;
+        let Some(dtype) = variable.view else { return read_text(self, variable) };
+        let size = dtype.size();
+        let mut bytes = vec![0; variable.cells() as usize * size];
+        each_run(self, variable, size, |at, run| {
+            bytes[at * size..at * size + run.len()].copy_from_slice(run);
+            Ok(())
+        })?;
+        Ok(Values::Stored { dtype, bytes })
+    }
+}
+
+fn check_readable(variable: &Variable) -> Result<(), OpenError> {
+    if let Some(problem) = &variable.problem {
+        return Err(OpenError::Unusable { variable: variable.name.clone(), problem: problem.clone() });
+    }
+    if !is_small(variable) {
+        return Err(OpenError::TooManyCells {
+            variable: variable.name.clone(),
+            cells: variable.cells(),
+            limit_mib: LIMIT_MIB,
+        });
+    }
+    Ok(())
+}
+
+/// Whether a variable holds times, by its type or its units.
+pub(crate) fn is_time(variable: &Variable) -> bool {
+    matches!(variable.dtype, DataType::DateTime(_)) || variable.units().is_some_and(is_time_units)
+}
+
+/// Numbers as labels: integers exact where they are stored so and all are there.
+fn numbers(variable: &Variable, values: &Values) -> Labels {
+    let numbers = values.decoded(variable).unwrap_or_default();
+    let whole = variable.packing.is_none() && !numbers.iter().any(|n| n.is_nan());
+    match values.integers().filter(|_| whole) {
+        Some(integers) => Labels::Integer(integers),
+        None => Labels::Number(numbers),
+    }
+}
+
+/// Puts a part of the labels in its place; integers become numbers where a part has others.
+fn place(whole: &mut Option<Labels>, part: Labels, at: usize, cells: usize) {
+    let all = whole.get_or_insert_with(|| match &part {
+        Labels::Time(times) => Labels::Time(TimeAxis { calendar: times.calendar, nanos: vec![i128::MIN; cells] }),
+        Labels::Integer(_) => Labels::Integer(vec![0; cells]),
+        _ => Labels::Number(vec![f64::NAN; cells]),
+    });
+    if let (Labels::Integer(integers), Labels::Number(_)) = (&*all, &part) {
+        *all = Labels::Number(integers.iter().map(|&n| n as f64).collect());
+    }
+    match (all, part) {
+        (Labels::Time(all), Labels::Time(part)) => all.nanos[at..at + part.len()].copy_from_slice(&part.nanos),
+        (Labels::Integer(all), Labels::Integer(part)) => all[at..at + part.len()].copy_from_slice(&part),
+        (Labels::Number(all), Labels::Number(part)) => all[at..at + part.len()].copy_from_slice(&part),
+        (Labels::Number(all), Labels::Integer(part)) => {
+            all[at..].iter_mut().zip(part).for_each(|(to, n)| *to = n as f64);
         }
-        if !is_small(variable) {
-            return Err(OpenError::TooManyCells {
-                variable: variable.name.clone(),
-                cells: variable.cells(),
-                limit_mib: LIMIT_MIB,
-            });
-        }
-        read_chunks(self, variable)
+        _ => {}
     }
 }
 
@@ -262,29 +372,57 @@ fn runs<'a>(piece: &'a Piece, shape: &'a [u64]) -> impl Iterator<Item = (usize, 
     })
 }
 
-fn read_chunks(cube: &OpenCube, variable: &Variable) -> Result<Values, OpenError> {
-    let reader = ChunkReader::new(variable, cube.store.clone())
-        .map_err(|source| OpenError::Chunks { variable: variable.name.clone(), source: Box::new(source) })?;
-    let cells = usize::try_from(variable.cells()).unwrap_or(usize::MAX);
-    let failed = |source: ChunkError| OpenError::Chunk { variable: variable.name.clone(), source: Box::new(source) };
-    let Some(dtype) = variable.view else {
-        let mut texts = vec![String::new(); cells];
-        for piece in pieces(variable) {
-            let mut chunk = reader.read_text(&piece.index).map_err(failed)?;
-            for (from, to, n) in runs(&piece, &variable.shape) {
-                texts[to..to + n].swap_with_slice(&mut chunk[from..from + n]);
-            }
-        }
-        return Ok(Values::Text(texts));
-    };
-    let size = dtype.size();
-    let mut bytes = vec![0; cells * size];
-    let (mut scratch, mut chunk) = (Scratch::new(), Vec::new());
+fn reader(cube: &OpenCube, variable: &Variable) -> Result<ChunkReader, OpenError> {
+    ChunkReader::new(variable, cube.store.clone())
+        .map_err(|source| OpenError::Chunks { variable: variable.name.clone(), source: Box::new(source) })
+}
+
+fn failed(variable: &Variable) -> impl Fn(ChunkError) -> OpenError + '_ {
+    |source| OpenError::Chunk { variable: variable.name.clone(), source: Box::new(source) }
+}
+
+fn read_text(cube: &OpenCube, variable: &Variable) -> Result<Values, OpenError> {
+    let reader = reader(cube, variable)?;
+    let mut texts = vec![String::new(); variable.cells() as usize];
     for piece in pieces(variable) {
-        reader.read(&piece.index, &mut scratch, &mut chunk).map_err(failed)?;
+        let mut chunk = reader.read_text(&piece.index).map_err(failed(variable))?;
         for (from, to, n) in runs(&piece, &variable.shape) {
-            bytes[to * size..(to + n) * size].copy_from_slice(&chunk[from * size..(from + n) * size]);
+            texts[to..to + n].swap_with_slice(&mut chunk[from..from + n]);
         }
     }
-    Ok(Values::Stored { dtype, bytes })
+    Ok(Values::Text(texts))
+}
+
+/// Reads an array a chunk at a time and gives each run of cells that lie side by side: its first cell, its bytes.
+fn each_run(
+    cube: &OpenCube,
+    variable: &Variable,
+    size: usize,
+    mut each: impl FnMut(usize, &[u8]) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
+    let reader = reader(cube, variable)?;
+    let (mut scratch, mut chunk) = (Scratch::new(), Vec::new());
+    for piece in pieces(variable) {
+        reader.read(&piece.index, &mut scratch, &mut chunk).map_err(failed(variable))?;
+        for (from, to, n) in runs(&piece, &variable.shape) {
+            each(to, &chunk[from * size..(from + n) * size])?;
+        }
+    }
+    Ok(())
+}
+
+/// As [`each_run`], in blocks that are small, as values.
+fn each_block(
+    cube: &OpenCube,
+    variable: &Variable,
+    mut each: impl FnMut(usize, Values) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
+    const CELLS: usize = 1 << 16;
+    let dtype = variable.view.unwrap_or(DType::Float64);
+    let size = dtype.size();
+    each_run(cube, variable, size, |at, run| {
+        run.chunks(CELLS * size)
+            .enumerate()
+            .try_for_each(|(i, bytes)| each(at + i * CELLS, Values::Stored { dtype, bytes: bytes.to_vec() }))
+    })
 }

@@ -10,7 +10,7 @@ mod v2;
 mod v3;
 
 pub use labels::Values;
-pub(crate) use labels::is_small;
+pub(crate) use labels::{LabelCache, is_small, is_time};
 
 use crate::chunk::ChunkReader;
 use crate::error::OpenError;
@@ -36,6 +36,7 @@ pub struct OpenCube {
     pub path: String,
     /// Names of groups directly below.
     pub groups: Vec<String>,
+    pub(crate) label_cache: Arc<LabelCache>,
 }
 
 /// Opens `LOCATION[:GROUP]`: a Zarr group (v2 or v3) as a cube, or one array (`CUBE:VAR`, or its own folder) as a cube
@@ -74,7 +75,7 @@ pub fn open_in(
         }
     }
     let cube = assemble(location, found, options);
-    Ok(OpenCube { cube, store, path: path.to_owned(), groups })
+    Ok(OpenCube { cube, store, path: path.to_owned(), groups, label_cache: Arc::default() })
 }
 
 /// An error and its causes, as one line.

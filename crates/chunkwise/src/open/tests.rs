@@ -361,8 +361,8 @@ fn labels_are_read_across_chunks_with_fill_values_where_chunks_are_absent() {
     made.put("x/c/2", &[9, 0, 77, 0]).unwrap();
     made.put("a/c/1/2", &[8, 0, 77, 0, 77, 0, 77, 0]).unwrap();
     let cube = opened(&made, "").unwrap();
-    assert_eq!(cube.labels("x").unwrap(), Labels::Integer(vec![1, 2, -1, -1, 9]));
-    assert_eq!(cube.labels("y").unwrap(), Labels::Index(3));
+    assert_eq!(*cube.labels("x").unwrap(), Labels::Integer(vec![1, 2, -1, -1, 9]));
+    assert_eq!(*cube.labels("y").unwrap(), Labels::Index(3));
     let error = cube.labels("t").unwrap_err().to_string();
     assert_eq!(error, "`made.zarr` has no dimension `t`; it has `y`, `x`");
     let mut all = vec![-1; 15];
@@ -399,5 +399,5 @@ fn raw_reading_leaves_coordinates_decoded() {
     let raw = DecodeOptions { raw: true, ..DecodeOptions::default() };
     let cube = open_in(made.clone(), "", "made.zarr", &raw).unwrap();
     assert!(cube.cube.variables["a"].packing.is_none());
-    assert_eq!(cube.labels("x").unwrap(), Labels::Number(vec![2.0, 2.5]));
+    assert_eq!(*cube.labels("x").unwrap(), Labels::Number(vec![2.0, 2.5]));
 }

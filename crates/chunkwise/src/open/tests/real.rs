@@ -184,8 +184,8 @@ fn roles(cube: &Cube, role: Role) -> Vec<&str> {
 }
 
 fn time(cube: &OpenCube) -> TimeAxis {
-    match cube.labels("time").unwrap() {
-        Labels::Time(axis) => axis,
+    match &*cube.labels("time").unwrap() {
+        Labels::Time(axis) => axis.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -211,8 +211,8 @@ fn the_belgium_cubes_are_the_same_in_both_formats() {
         assert_eq!(reflectance.packing.scale, 1e-4);
         assert_eq!(reflectance.missing.marks.iter().map(|m| m.to_f64()).collect::<Vec<_>>(), [65535.0]);
         let bands = ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B11", "B12"];
-        assert_eq!(cube.labels("band").unwrap(), Labels::Text(bands.map(str::to_owned).to_vec()));
-        let Labels::Number(x) = cube.labels("x").unwrap() else { panic!("x") };
+        assert_eq!(*cube.labels("band").unwrap(), Labels::Text(bands.map(str::to_owned).to_vec()));
+        let Labels::Number(x) = &*cube.labels("x").unwrap() else { panic!("x") };
         assert_eq!((x[0], x[1], x[99]), (664005.0, 664015.0, 664995.0));
         let (first, last) = iso(&cube);
         assert!(first.starts_with("2020-11-01") && last.starts_with("2021-10-01"), "{first} {last}");
