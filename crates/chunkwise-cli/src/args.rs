@@ -60,6 +60,10 @@ pub(crate) enum Command {
     Series(SeriesArgs),
     /// Whether two cubes are equal, or where they differ.
     Compare(CompareArgs),
+    /// A completion script for a shell, to stdout.
+    Completions(CompletionsArgs),
+    /// Manual pages.
+    Man(ManArgs),
 }
 
 /// Which part of a cube, and what of it.
@@ -335,6 +339,22 @@ pub(crate) struct CompareArgs {
     pub(crate) decode: DecodeArgs,
     #[command(flatten)]
     pub(crate) job: JobArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The page of this command to stdout [default: that of `chunkwise`].
+    #[arg(conflicts_with = "output")]
+    pub(crate) command: Option<String>,
+    /// Write all pages into this folder; those of an earlier version are replaced.
+    #[arg(short, long, value_name = "FOLDER")]
+    pub(crate) output: Option<std::path::PathBuf>,
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 pub(crate) mod calc;
 pub(crate) mod compare;
+pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod info;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod reduce;
 pub(crate) mod series;
 pub(crate) mod stats;

@@ -1,0 +1,15 @@
+//! `chunkwise completions`: what a shell needs to complete commands and options.
+
+use crate::args::{Cli, CompletionsArgs};
+use crate::exit::CliError;
+use crate::output;
+use clap::CommandFactory as _;
+use std::process::ExitCode;
+
+pub(crate) fn run(args: &CompletionsArgs) -> Result<ExitCode, CliError> {
+    // The generators do not expect that stdout may close: they write to memory.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "chunkwise", &mut script);
+    output::stdout(|out| out.write_all(&script))?;
+    Ok(ExitCode::SUCCESS)
+}

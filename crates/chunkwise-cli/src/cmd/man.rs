@@ -1,0 +1,45 @@
+//! `chunkwise man`: manual pages, one to stdout or all into a folder.
+
+use crate::args::{Cli, ManArgs};
+use crate::exit::CliError;
+use crate::output;
+use clap::{Command, CommandFactory as _};
+use clap_mangen::Man;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write manual pages into `{}`", .folder.display())]
+struct Pages {
+    folder: PathBuf,
+    source: std::io::Error,
+}
+
+pub(crate) fn run(args: &ManArgs) -> Result<ExitCode, CliError> {
+    let mut chunkwise = Cli::command().disable_help_subcommand(true);
+    // So that each command knows its whole name and the options of all.
+    chunkwise.build();
+    match &args.output {
+        Some(folder) => {
+            write_all(chunkwise, folder).map_err(|source| CliError::of(Pages { folder: folder.clone(), source }))?
+        }
+        None => {
+            let page = Man::new(found(chunkwise, args.command.as_deref())?);
+            output::stdout(|out| page.render(out))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_all(chunkwise: Command, folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(chunkwise, folder)
+}
+
+fn found(chunkwise: Command, name: Option<&str>) -> Result<Command, CliError> {
+    let Some(name) = name else { return Ok(chunkwise) };
+    chunkwise.find_subcommand(name).cloned().ok_or_else(|| {
+        let has: Vec<&str> = chunkwise.get_subcommands().map(Command::get_name).collect();
+        CliError::says(format!("no command `{name}`; there are {}", has.join(", ")))
+    })
+}
