@@ -245,6 +245,9 @@ WRONG = {
     "not a cube": (["stats", __file__], ["test_bad_input.py"]),
     "scheme": (["stats", "gopher://host/cube.zarr"], ["gopher"]),
     "output is input": (["reduce", "CUBE", *MEAN, "-o", "CUBE", "--overwrite"], ["cube.zarr"]),
+    "output in a group of the input": (["reduce", "CUBE", *MEAN, "-o", "CUBE:sub"], ["cube.zarr:sub", "group", "-o OUT.zarr"]),
+    "a formula named as a coordinate": (["calc", "CUBE", "time = data * 2", "-o", "OUT"], ["coordinate", "time", "another name"]),
+    "a formula named as a variable that is asked for": (["calc", "CUBE", "data = data * 2", "--var", "data", "-o", "OUT"], ["data", "another name"]),
     "output ending": (["reduce", "CUBE", *MEAN, "-o", "OUT.docx"], ["docx"]),
     "large table": (["reduce", "LARGE", "--over", "band", "--with", "mean"], ["-o"]),
     "argmin of two": (["reduce", "CUBE", "--over", "y,x", "--with", "argmin"], ["argmin"]),
@@ -266,6 +269,7 @@ def test_wrong_words_are_named_with_what_exists(cw, good, tmp_path, case):
         "OUT.docx": str(tmp_path / "out.docx"),
         "LARGE": str(tmp_path / "wide.zarr"),
         "CUBE:deep/er": f"{good}:deep/er",
+        "CUBE:sub": f"{good}:sub",
     }
     before = sorted(p for p in good.rglob("*"))
     for json_output in (True, False):
@@ -293,6 +297,30 @@ def test_a_cube_that_exists_is_kept_unless_it_is_to_be_overwritten(cw, good, tmp
     assert (out / "zarr.json").read_bytes() == before
     cw("reduce", good, "--over", "time", "--with", "max", "-o", out, "--overwrite").ok()
     assert (out / "zarr.json").read_bytes() != before
+
+
+WITHIN = {
+    "path": "cube.zarr/sub",
+    "deeper": "cube.zarr/sub/deeper",
+    "dots": "x/../cube.zarr/sub",
+    "link": "link/sub",
+    "table": "cube.zarr/mean.csv",
+    "metadata": "link/zarr.json",
+}
+
+
+@pytest.mark.parametrize("spelt", WITHIN)
+def test_an_output_within_an_input_is_refused_however_it_is_spelt(cw, good, tmp_path, spelt):
+    path = good
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link").symlink_to(path)
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    for cube_at in [path, "cube.zarr", "./x/../cube.zarr"]:
+        cw("reduce", cube_at, *MEAN, "-o", WITHIN[spelt], "--overwrite", cwd=tmp_path).refused("within the input", "beside")
+    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
+    # Beside it, and into a group that `create` makes, is no such case.
+    cw("reduce", path, *MEAN, "-o", "mean.zarr", cwd=tmp_path).ok()
+    cw("create", "-o", f"{path}:more", "--like", path).ok()
 
 
 @pytest.mark.parametrize("more", [[], ["--overwrite"]])

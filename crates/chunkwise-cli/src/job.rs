@@ -2,7 +2,7 @@
 
 use crate::args::{Common, DecodeArgs, JobArgs, LayoutArgs, SelectArgs};
 use crate::bytes::format_bytes;
-use crate::cmd::create::{element_type, place};
+use crate::cmd::create::{element_type, folder_of, place};
 use crate::cmd::info::decode_options;
 use crate::exit::{CliError, interrupted};
 use crate::output::{self, Json, Overwrite, Record, TableFile};
@@ -13,7 +13,7 @@ use chunkwise::job::plan::{Limits, Planned};
 use chunkwise::job::{JobError, Prepared, Request};
 use chunkwise::memory;
 use chunkwise::open::{OpenCube, open_with};
-use chunkwise::write::{Existing, ZarrVersion};
+use chunkwise::write::{Existing, WriteError, ZarrVersion, lies_within};
 use chunkwise_core::crs::{Crs, Georeference, find_georeference};
 use chunkwise_core::cube::Variable;
 use chunkwise_core::plan::schedule::{Redecode, Target};
@@ -21,7 +21,7 @@ use chunkwise_core::select::{BoxQuery, parse_isel, parse_sel};
 use chunkwise_core::stat::Statistic;
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,7 +40,7 @@ impl From<JobError> for CliError {
                 }
             }
             JobError::TooManyRows { .. } => CliError::of(error).hint("write a cube with `-o OUT.zarr`"),
-            JobError::Write(e) => match e.downcast::<chunkwise::write::WriteError>() {
+            JobError::Write(e) => match e.downcast::<WriteError>() {
                 Ok(e) => (*e).into(),
                 Err(e) => CliError::of(JobError::Write(e)),
             },
@@ -154,7 +154,11 @@ pub(crate) fn destination(
     if out == "none" {
         return Ok(Destination::Nothing);
     }
+    let input = folder_of(&cube.cube.location);
     if let Some(kind) = TableFile::of(out) {
+        if let Some(input) = input.filter(|input| lies_within(Path::new(out), input)) {
+            return Err(WriteError::WithinInput { location: out.to_owned(), input: input.display().to_string() }.into());
+        }
         let replace = if overwrite { Overwrite::Yes } else { Overwrite::No };
         return Ok(Destination::Table { path: out.to_owned(), kind, replace });
     }
@@ -168,7 +172,8 @@ pub(crate) fn destination(
     };
     let (folder, group) = place(out)?;
     if !group.is_empty() {
-        return Err(CliError::says(format!("`{out}`: a result is written as a cube of its own, not into a group")));
+        return Err(CliError::says(format!("`-o {out}`: a result is written as a cube of its own, not into a group"))
+            .hint("write beside it, as in `-o OUT.zarr`"));
     }
     let sizes = |text: &Option<String>| -> Result<IndexMap<String, u64>, CliError> {
         match text {
@@ -176,11 +181,10 @@ pub(crate) fn destination(
             Some(text) => Ok(chunkwise::create::parse_sizes(text)?),
         }
     };
-    let (input, _) = place(&cube.cube.location).unwrap_or((PathBuf::new(), String::new()));
     Ok(Destination::Cube(Box::new(OutputOptions {
         folder,
         existing: if overwrite { Existing::Overwrite } else { Existing::Refuse },
-        inputs: if input.exists() { vec![input] } else { Vec::new() },
+        inputs: input.into_iter().collect(),
         zarr: layout.zarr.and_then(ZarrVersion::from_number).unwrap_or(ZarrVersion::V3),
         chunks: sizes(&layout.chunk)?,
         shards: sizes(&layout.shard)?,

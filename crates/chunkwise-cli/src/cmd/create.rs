@@ -113,7 +113,7 @@ pub(crate) fn place(location: &str) -> Result<(PathBuf, String), CliError> {
 }
 
 /// The folder that an input lies in, so that it is not written over.
-fn folder_of(location: &str) -> Option<PathBuf> {
+pub(crate) fn folder_of(location: &str) -> Option<PathBuf> {
     place(location).ok().map(|(folder, _)| folder).filter(|folder| folder.exists())
 }
 

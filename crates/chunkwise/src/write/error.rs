@@ -96,6 +96,14 @@ pub enum WriteError {
         /// The input.
         input: String,
     },
+    /// The output lies within an input.
+    #[error("the output `{location}` lies within the input `{input}`, which would change while it is read")]
+    WithinInput {
+        /// Location of the output.
+        location: String,
+        /// The input.
+        input: String,
+    },
     /// The output was begun and not finished.
     #[error("the output `{location}` was begun by another run and is not finished")]
     Unfinished {
@@ -143,7 +151,8 @@ impl WriteError {
             WriteError::Exists { .. } => "pass `--overwrite` to replace it, or write elsewhere",
             WriteError::Unfinished { .. } => "pass `--overwrite` to begin anew",
             WriteError::OtherJob { .. } => "pass `--overwrite` to begin anew",
-            WriteError::NotACube { .. } | WriteError::IsInput { .. } => "write elsewhere",
+            WriteError::NotACube { .. } => "write elsewhere",
+            WriteError::IsInput { .. } | WriteError::WithinInput { .. } => "write beside it, as in `-o OUT.zarr`",
             WriteError::NodeExists { .. } => "choose another name, or pass `--overwrite` to replace a group",
             WriteError::Busy { .. } => "wait for it, or write elsewhere",
             _ => return None,

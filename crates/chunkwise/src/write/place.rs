@@ -60,6 +60,11 @@ pub fn same_place(output: &Path, input: &Path) -> bool {
     input.ancestors().any(|part| part == output || same_file(part, &output))
 }
 
+/// Whether `output` is `input`, or lies within it. Links are followed as by [`same_place`].
+pub fn lies_within(output: &Path, input: &Path) -> bool {
+    same_place(input, output)
+}
+
 /// The path without links, `.` and `..`, as far as it exists.
 pub(crate) fn real(path: &Path) -> PathBuf {
     if let Ok(found) = fs::canonicalize(path) {

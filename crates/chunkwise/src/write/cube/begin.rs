@@ -19,6 +19,10 @@ impl CubeWriter {
             if place::same_place(&target, input) {
                 return Err(WriteError::IsInput { location, input: place::shown(input) });
             }
+            // A group that is named as one (`CUBE:GROUP`) is told in the metadata of the cube that holds it.
+            if output.group.is_empty() && place::lies_within(&target, input) {
+                return Err(WriteError::WithinInput { location, input: place::shown(input) });
+            }
         }
         place::put_back(&target)?;
         let present = place::present_folder(&target)?;

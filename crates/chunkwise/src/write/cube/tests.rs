@@ -273,8 +273,32 @@ fn an_output_that_is_an_input_is_refused() {
         assert!(matches!(e, WriteError::IsInput { .. }), "{e}");
     }
     assert!(!same_place_of(&folder.path().join("b.zarr"), &at));
-    assert!(!same_place_of(&at.join("derived"), &at), "a group within an input touches nothing of it");
     assert_eq!(read(&at, "v"), [1, 2, 3, 4]);
+}
+
+#[test]
+fn an_output_within_an_input_is_refused_however_it_is_spelt_but_a_new_group_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("a.zarr");
+    let spec = || array("v", &[4], &[2], ZarrVersion::V3);
+    write(output(&at, Existing::Refuse, ZarrVersion::V3), spec(), &[1, 2, 3, 4]).unwrap();
+    let mut ways = vec![at.join("sub"), at.join("sub/deeper"), folder.path().join("gone/../a.zarr/sub")];
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&at, folder.path().join("link")).unwrap();
+        ways.push(folder.path().join("link/sub"));
+    }
+    let before = files(&at);
+    for way in ways {
+        let output = Output { inputs: vec![at.clone()], ..output(&way, Existing::Refuse, ZarrVersion::V3) };
+        let e = write(output, spec(), &[0; 4]).unwrap_err();
+        assert!(matches!(e, WriteError::WithinInput { .. }), "{}: {e}", way.display());
+        assert_eq!(files(&at), before);
+    }
+    let group = "sub".to_owned();
+    let output = Output { inputs: vec![at.clone()], group, ..output(&at, Existing::Refuse, ZarrVersion::V3) };
+    write(output, spec(), &[5; 4]).unwrap();
+    assert_eq!(read(&at.join("sub"), "v"), [5; 4]);
 }
 
 fn same_place_of(output: &Path, input: &Path) -> bool {
