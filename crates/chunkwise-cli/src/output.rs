@@ -170,27 +170,19 @@ fn columns(records: &[Record]) -> Vec<&str> {
 
 fn write_csv(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
     let columns = columns(records);
-    let line = |out: &mut dyn Write, cells: &mut dyn Iterator<Item = String>| {
-        let cells: Vec<String> = cells.collect();
-        writeln!(out, "{}", cells.join(","))
-    };
-    line(out, &mut columns.iter().map(|name| quoted(name)))?;
-    for record in records {
-        line(
-            out,
-            &mut columns.iter().map(|name| match record.get(*name) {
-                None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => quoted(text),
-                Some(other) => quoted(&other.to_string()),
-            }),
-        )?;
+    if columns.is_empty() {
+        return Ok(());
     }
-    Ok(())
-}
-
-/// A CSV field. Source: RFC 4180.
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    let mut csv = csv::Writer::from_writer(out);
+    csv.write_record(&columns)?;
+    for record in records {
+        csv.write_record(columns.iter().map(|name| match record.get(*name) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        }))?;
+    }
+    csv.flush()
 }
 
 fn write_table(records: &[Record], out: &mut dyn Write) -> io::Result<()> {

@@ -144,31 +144,38 @@ fn side_by_side(records: Vec<Record>) -> Vec<Record> {
 /// What turns named coordinates into indices.
 type Find<'a> = dyn Fn(&[(String, String)]) -> Result<Vec<(String, u64, Option<Value>)>, CliError> + 'a;
 
+/// Why points cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read points from `{file}`")]
+struct PointsFile {
+    file: String,
+    source: csv::Error,
+}
+
 /// Points of a CSV file: a column for each dimension, and `point` or `name`.
 fn read_points(file: &str, find: &Find<'_>) -> Result<Vec<Point>, CliError> {
-    let text = std::fs::read_to_string(file).map_err(|e| CliError::says(format!("cannot read `{file}`: {e}")))?;
-    let mut lines = text.lines().filter(|l| !l.trim().is_empty());
-    let heads: Vec<&str> = lines.next().unwrap_or("").split(',').map(str::trim).collect();
+    let failed = |source| CliError::of(PointsFile { file: file.to_owned(), source });
+    let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(file).map_err(failed)?;
+    let heads = rows.headers().map_err(failed)?.clone();
+    if let Some(twice) = heads.iter().enumerate().find_map(|(i, h)| heads.iter().take(i).find(|&b| b == h)) {
+        return Err(CliError::says(format!("`{file}` has two columns `{twice}`")));
+    }
     let mut points = Vec::new();
-    for (n, line) in lines.enumerate() {
-        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
-        if cells.len() != heads.len() {
-            return Err(CliError::says(format!(
-                "`{file}` line {}: {} cells under {} heads",
-                n + 2,
-                cells.len(),
-                heads.len()
-            )));
-        }
+    for (n, row) in rows.records().enumerate() {
+        let row = row.map_err(failed)?;
         let mut name = Value::from(n);
         let mut pairs = Vec::new();
-        for (head, cell) in heads.iter().zip(&cells) {
-            match *head {
-                "point" | "name" => name = (*cell).into(),
-                dim => pairs.push((dim.to_owned(), (*cell).to_owned())),
+        for (head, cell) in heads.iter().zip(&row) {
+            match head {
+                "point" | "name" => name = cell.into(),
+                dim => pairs.push((dim.to_owned(), cell.to_owned())),
             }
         }
         points.push(Point { name, at: find(&pairs)? });
+    }
+    if points.is_empty() {
+        return Err(CliError::says(format!("`{file}` holds no points"))
+            .hint("it has a line of heads, such as `point,y,x`, and a line for each point"));
     }
     Ok(points)
 }
