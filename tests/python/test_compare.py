@@ -338,3 +338,19 @@ def test_the_same_cube_is_equal_to_itself_in_every_type(cw, tmp_path):
         spec = cube.Spec(dtype=dtype, missing=0.1 if dtype.startswith("float") else 0.0, seed=3)
         one = spec.build(tmp_path / f"{dtype}.zarr").path
         check_equal(cw("compare", one, one))
+
+
+def test_valid_leaves_cells_outside_the_range_out_on_both_sides(cw, tmp_path):
+    made = dataset("int16")
+    made["data"].attrs["valid_range"] = np.int16([100, 900])
+    a = write(made, tmp_path / "a.zarr")
+    other = made.copy(deep=True)
+    beyond = (made["data"].values < 100) | (made["data"].values > 900)
+    other["data"].values[beyond] = 5
+    b = write(other, tmp_path / "b.zarr")
+    check_differs(cw("compare", a, b), "data")
+    check_equal(cw("compare", a, b, "--valid"))
+    # A cell within the range of one only is missing in the other.
+    other["data"].values[beyond] = 500
+    rows = check_differs(cw("compare", a, write(other, tmp_path / "d.zarr"), "--valid"), "data")
+    assert rows["data"]["missing_in_one"] == rows["data"]["different"] == beyond.sum()

@@ -11,11 +11,6 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &CompareArgs, common: &Common) -> Result<ExitCode, CliError> {
-    if args.decode.valid {
-        return Err(
-            CliError::says("`--valid` is not built yet").hint("compare without it: it marks the same cells in both")
-        );
-    }
     let decode = decode_options(&args.decode)?;
     let a = open_with(&args.a, &decode)?;
     let b = open_with(&args.b, &decode)?;
