@@ -239,6 +239,50 @@ def test_a_dropped_dimension_leaves_its_cell_of_each_coordinate(cw, tmp_path):
     check_coordinates(got, want, ["lat", "name", "height", "orbit"])
 
 
+@pytest.mark.parametrize("zarr_format", ["2", "3"])
+@pytest.mark.parametrize("words", [["calc", "f = v * 2"], ["reduce", "--over", "x", "--with", "mean"]])
+def test_a_single_label_or_index_stays_as_a_coordinate_without_dimension(cw, tmp_path, words, zarr_format):
+    arrays = {
+        "v": (("time", "band", "x"), np.arange(24.0).reshape(3, 2, 4), {"coordinates": "height"}),
+        "time": (("time",), [0, 31, 59], DAYS | {"bounds": "time_bnds"}),
+        "time_bnds": (("time", "nv"), [[0, 31], [31, 59], [59, 90]]),
+        "band": (("band",), np.array(["red", "nir"]), {"long_name": "spectral band"}),
+        "x": (("x",), [0.5, 1.5, 2.5, 3.5]),
+        "height": ((), 2.0),
+    }
+    path = build(tmp_path / "c.zarr", arrays)
+    command, *rest = words
+    cw(command, path, *rest, "--isel", "time=1", "--sel", "band=nir", "--zarr", zarr_format, "-o", tmp_path / "o.zarr").ok()
+    got, source = opened(tmp_path / "o.zarr"), opened(path).isel(time=1, band=1)
+    name = "f" if command == "calc" else "v"
+    want = source["v"] * 2 if command == "calc" else source["v"].mean("x")
+    assert set(got[name].coords) == set(want.coords)
+    for coord in ("time", "band", "height"):
+        assert got[coord].dims == () and got[coord].values == source[coord].values, coord
+    assert got["band"].attrs["long_name"] == "spectral band"
+    assert got["time_bnds"].values.tolist() == source["time_bnds"].values.tolist()
+    np.testing.assert_allclose(got[name].values, want.values)
+    about = cw("info", tmp_path / "o.zarr").ok().json
+    assert about["coords"]["time"]["dims"] == [] and about["coords"]["band"]["dims"] == []
+    assert [v["name"] for v in about["variables"]] == [name]
+    # And once more from there.
+    cw("calc", tmp_path / "o.zarr", f"g = {name}", "-o", tmp_path / "again.zarr").ok()
+    assert set(opened(tmp_path / "again.zarr")["g"].coords) == set(want.coords)
+
+
+def test_a_reduced_dimension_leaves_no_coordinate(cw, tmp_path):
+    path = daily(tmp_path / "c.zarr")
+    cw("reduce", path, "--over", "time", "--with", "mean", "-o", tmp_path / "o.zarr").ok()
+    assert set(opened(tmp_path / "o.zarr").variables) == {"v"}
+
+
+def test_a_cell_that_a_formula_picks_itself_is_no_coordinate(cw, tmp_path):
+    arrays = {"v": (("band", "x"), np.arange(8.0).reshape(2, 4)), "band": (("band",), np.array(["red", "nir"]))}
+    path = build(tmp_path / "c.zarr", arrays)
+    cw("calc", path, "f = nir - red", "-o", tmp_path / "o.zarr").ok()
+    assert set(opened(tmp_path / "o.zarr").variables) == {"f"}
+
+
 # --- CRS --------------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ use chunkwise_core::cf::time::{TimeAxis, TimeUnits, is_time_units};
 use chunkwise_core::cube::{Attrs, DataType, Labels, Role as VariableRole, Variable};
 use chunkwise_core::dtype::DType;
 use chunkwise_core::grid::{Indices, Role};
+use chunkwise_core::plan::{Axis, Stage};
 use chunkwise_core::select::AxisSelection;
 
 /// Cells of an auxiliary coordinate that is carried, at most: 64 MiB of numbers.
@@ -81,8 +82,10 @@ impl Prepared {
     /// Bytes that the auxiliary coordinates and bounds of a new cube take while they are copied.
     pub(super) fn carried_bytes(&self, cube: &OpenCube) -> u64 {
         let carried = self.carried(cube);
-        let most = carried.iter().map(|c| c.variable.cells() as u64).max().unwrap_or(0);
-        most * CELL_IN_WORK + carried.iter().map(Carried::cells).sum::<u64>() * 8
+        let scalars = self.dropped(cube).filter_map(|(dim, _)| cube.cube.coordinate(dim));
+        let read = carried.iter().map(|c| c.variable).chain(scalars);
+        let most = read.map(|v| u64::try_from(v.cells()).unwrap_or(u64::MAX)).max().unwrap_or(0);
+        most.saturating_mul(CELL_IN_WORK) + carried.iter().map(Carried::cells).sum::<u64>() * 8
     }
 
     /// Coordinates of what is left, time bounds of windows, auxiliary coordinates and bounds, and grid mappings.
@@ -112,6 +115,17 @@ impl Prepared {
                 add(bounds, counts, arrays, whole);
             }
         }
+        for (dim, index) in self.dropped(cube) {
+            // A cycle may have taken the name.
+            if arrays.iter().any(|a| a.path == dim) {
+                continue;
+            }
+            let label = take(&*cube.labels(dim)?, &Indices::List(vec![index]));
+            if let Some((mut spec, cell)) = labels_to_array(dim, &label, cube.cube.coordinate(dim), options.zarr) {
+                (spec.dims, spec.shape, spec.chunks) = (Vec::new(), Vec::new(), Vec::new());
+                add(spec, cell, arrays, whole);
+            }
+        }
         for carried in self.carried(cube) {
             if !arrays.iter().any(|a| a.path == carried.variable.name) {
                 copy(cube, &carried, options.zarr, arrays, whole)?;
@@ -124,6 +138,32 @@ impl Prepared {
             add(plain(v.name.clone(), Vec::new(), Vec::new(), attrs, options.zarr), vec![0; 8], arrays, whole);
         }
         Ok(())
+    }
+
+    /// Dimensions with labels of which a single label or index is selected, and which: of them the label stays.
+    fn dropped<'a>(&'a self, cube: &'a OpenCube) -> impl Iterator<Item = (&'a str, u64)> {
+        let one = self.selection.axes.iter().filter_map(|(dim, axis)| match axis {
+            AxisSelection::Index(i) => Some((dim.as_str(), *i)),
+            _ => None,
+        });
+        one.filter(|(dim, i)| {
+            cube.cube.coordinate(dim).is_some() && self.results().any(|stage| is_cell_of(stage, dim, *i))
+        })
+    }
+
+    /// Names the labels of single cells that were selected among the `coordinates` of a result.
+    pub(super) fn name_dropped(&self, cube: &OpenCube, stage: &Stage, attrs: &mut Attrs) {
+        let names = self.dropped(cube).filter(|(dim, i)| is_cell_of(stage, dim, *i)).map(|(dim, _)| dim);
+        let known = attrs.get("coordinates").and_then(|c| c.as_str()).unwrap_or_default().to_owned();
+        let mut all: Vec<&str> = known.split_whitespace().collect();
+        for name in names {
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+        if !all.is_empty() {
+            attrs.insert("coordinates".to_owned(), all.join(" ").into());
+        }
     }
 
     /// Auxiliary coordinates and bounds all of whose dimensions are kept as they are, or cut by the selection.
@@ -154,6 +194,13 @@ impl Prepared {
         let corners = coordinate.role == VariableRole::Bounds && !cube.cube.data_variables().any(has);
         (corners && cube.cube.coordinate(dim).is_none()).then(|| Cells::Some(Indices::all(length)))
     }
+}
+
+/// Whether the arrays of a stage that have `dim` are read at its cell `index` alone. A formula may pick others.
+fn is_cell_of(stage: &Stage, dim: &str, index: u64) -> bool {
+    let mut axes = stage.inputs.iter().filter_map(|v| Some(v.axes[stage.arrays[v.array].axis(dim)?]));
+    let first = axes.next();
+    first == Some(Axis::Pick(index)) && axes.all(|a| Some(a) == first)
 }
 
 /// Times as whole counts in the units of a coordinate that is written; `None` where they are none.

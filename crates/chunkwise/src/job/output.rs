@@ -218,6 +218,7 @@ impl Prepared {
             }
         };
         self.place_array(cube, stage, &mut attrs);
+        self.name_dropped(cube, stage, &mut attrs);
         let mut chunks = Vec::new();
         let mut dims = Vec::new();
         let mut shards = Vec::new();
