@@ -4,6 +4,7 @@ mod coordinates;
 pub mod output;
 mod placement;
 pub mod plan;
+mod times;
 
 use crate::error::{BoxError, OpenError};
 use crate::exec::{Counters, ExecError, RunOptions};
@@ -25,6 +26,7 @@ use plan::Planned;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use thiserror::Error;
+use times::Times;
 
 /// Rows of a table, at most.
 pub const MOST_ROWS: u64 = 100_000;
@@ -366,6 +368,7 @@ impl Prepared {
                 stage.output_dims().map(|i| label_values(&self.labels[&stage.dims[i].name])).collect();
             for (f, columns) in sink.into_columns().iter().enumerate() {
                 let folded = &stage.folded[f];
+                let times = Times::of(stage, folded);
                 for cell in 0..shape.iter().product::<u64>() {
                     let mut record = Record::new();
                     record.insert("variable".to_owned(), folded.name.clone().into());
@@ -381,7 +384,11 @@ impl Prepared {
                         let packing = if stored { folded.packing } else { Packing::NONE };
                         // Of an anomaly, the statistic of the first stage.
                         let shown = chain[0].folded[f].statistics[s];
-                        record.insert(shown.name().to_owned(), json_value(column, cell as usize, packing));
+                        let value = match times.as_ref().filter(|_| !self.is_anomaly() && shown.keeps_scale()) {
+                            Some(times) => times.value(column, cell as usize, packing),
+                            None => json_value(column, cell as usize, packing),
+                        };
+                        record.insert(shown.name().to_owned(), value);
                     }
                     records.push(record);
                 }

@@ -1,7 +1,8 @@
 //! From a request to stages.
 
 use super::{Axis, FORMAT, Folded, From, InputView, Stage};
-use crate::cube::{Cube, Packing, Variable};
+use crate::cf::time::is_time_units;
+use crate::cube::{Cube, DataType, Packing, Role as VariableRole, Variable};
 use crate::dtype::DType;
 use crate::expr::{Checked, ExprError, Scope, check, parse, parse_condition};
 use crate::grid::{Indices, Role, WalkDim};
@@ -39,6 +40,8 @@ pub enum LowerError {
     Unreadable { variable: String, problem: String },
     #[error("`{variable}` holds text; statistics need numbers")]
     Text { variable: String },
+    #[error("`{variable}` holds times, of which there is no sum; there are mean, min, max, median, first, last")]
+    TimeSum { variable: String },
     #[error("`{variable}` has no dimension `{asked}`; it has {}", .has.join(", "))]
     NoDim { variable: String, asked: String, has: Vec<String> },
     #[error("the condition has dimension `{dim}`, which `{variable}` does not have")]
@@ -216,6 +219,10 @@ impl<'a> Builder<'a> {
             .iter()
             .enumerate()
             .map(|(i, o)| Folded {
+        let times = matches!(variable.dtype, DataType::DateTime(_)) || variable.units().is_some_and(is_time_units);
+        if times && self.job.statistics.contains(&Statistic::Sum) {
+            return Err(LowerError::TimeSum { variable: variable.name.clone() });
+        }
                 name: o.name.clone(),
                 from: From::Formula(i),
                 element: DType::Float64,

@@ -51,6 +51,12 @@ pub enum Statistic {
 }
 
 impl Statistic {
+    /// Whether its values lie on the scale of the cells: of times they are times.
+    pub fn keeps_scale(self) -> bool {
+        use Statistic::{First, Last, Max, Mean, Median, Min, Value};
+        matches!(self, Value | Min | Max | First | Last | Mean | Median)
+    }
+
     /// All that a user may name.
     pub const ALL: [Statistic; 13] = [
         Statistic::Mean,
