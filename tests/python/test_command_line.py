@@ -7,7 +7,10 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
+
+from small import build
 
 COMMANDS = ["demo", "info", "ls", "create", "stats", "reduce", "calc", "series", "compare", "completions", "man"]
 
@@ -62,3 +65,32 @@ def test_one_page_goes_to_stdout(cw):
     assert "chunkwise\\-reduce" in page and "\\-\\-over" in page
     assert cw("man", json=False).ok().out.startswith(b".")
     cw("man", "reduse").refused("reduse", "reduce")
+
+
+# --- names that are given twice ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    values = np.arange(12.0).reshape(3, 4)
+    return build(tmp_path_factory.mktemp("two") / "c.zarr", {"a": (("time", "x"), values), "b": (("time", "x"), values + 1)})
+
+
+@pytest.mark.parametrize("options, once", [(["--with", "mean,mean"], ["--with", "mean"]), (["--with", "max,mean,max"], ["--with", "max,mean"])])
+def test_a_statistic_that_is_named_twice_counts_once(cw, two, options, once):
+    words = ["reduce", two, "--over", "time", *options]
+    assert cw(*words).ok().json == cw("reduce", two, "--over", "time", *once).ok().json
+
+
+def test_a_variable_or_dimension_that_is_named_twice_counts_once(cw, two, tmp_path):
+    once = cw("reduce", two, "--var", "a", "--over", "time", "--with", "mean").ok().json
+    assert cw("reduce", two, "--var", "a", "--var", "a", "--over", "time,time", "--with", "mean").ok().json == once
+    assert cw("stats", two, "--var", "a", "--var", "a").ok().json == cw("stats", two, "--var", "a").ok().json
+    cw("reduce", two, "--var", "a", "--var", "a", "--over", "time", "--with", "mean", "-o", tmp_path / "o.zarr").ok()
+    rows = cw("series", two, "--var", "a", "--var", "a", "--iat", "x=1").ok().json
+    assert [r["a"] for r in rows] == [1, 5, 9]
+
+
+@pytest.mark.parametrize("words", [["--sel", "x=1", "--sel", "x=2"], ["--isel", "x=1", "--isel", "x=2"], ["--calc", "f = a", "--calc", "f = b"]])
+def test_what_contradicts_itself_is_refused(cw, two, words):
+    cw("reduce", two, "--over", "time", "--with", "mean", *words).refused("once|two formulas")

@@ -8,7 +8,7 @@ use crate::expr::{Checked, ExprError, Scope, check, parse, parse_condition};
 use crate::grid::{Indices, Role, WalkDim};
 use crate::select::{AxisSelection, Selection};
 use crate::stat::Statistic;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use thiserror::Error;
 
 /// What a job is to compute, with labels already turned into indices.
@@ -50,6 +50,10 @@ pub enum LowerError {
     OneDim { statistic: &'static str, dims: usize },
     #[error("`{dim}` has length {a} in `{one}` and {b} in `{other}`")]
     Lengths { dim: String, one: String, a: u64, other: String, b: u64 },
+    #[error("`{name} = …`: `{name}` is already the name of a {what} of the cube; give the result another name")]
+    Taken { name: String, what: &'static str },
+    #[error("`{name}` is asked for as a variable and as a formula; give the formula another name")]
+    Twice { name: String },
     #[error(transparent)]
     Expr(#[from] ExprError),
 }
@@ -63,7 +67,8 @@ pub fn lower(cube: &Cube, job: &Job, scope: &Scope) -> Result<Vec<Stage>, LowerE
     for text in &job.formulas {
         formulas.push(parse(text)?);
     }
-    let mut names = job.variables.clone();
+    // What is named twice counts once.
+    let mut names: Vec<String> = IndexSet::<String>::from_iter(job.variables.iter().cloned()).into_iter().collect();
     if names.is_empty() && formulas.is_empty() {
         names = cube.data_variables().map(|v| v.name.clone()).collect();
         if names.is_empty() {
@@ -77,6 +82,14 @@ pub fn lower(cube: &Cube, job: &Job, scope: &Scope) -> Result<Vec<Stage>, LowerE
             if !fitting.is_empty() {
                 names = fitting;
             }
+        }
+    }
+    for name in formulas.iter().filter_map(|f| f.name()) {
+        if let Some(what) = describes(cube, name) {
+            return Err(LowerError::Taken { name: name.to_owned(), what });
+        }
+        if names.iter().any(|n| n == name) {
+            return Err(LowerError::Twice { name: name.to_owned() });
         }
     }
     let condition = job.mask.as_deref().map(|m| parse_condition(m).and_then(|f| f.with_name("where"))).transpose()?;
@@ -113,6 +126,16 @@ pub fn lower(cube: &Cube, job: &Job, scope: &Scope) -> Result<Vec<Stage>, LowerE
         }
     }
     Ok(stages)
+}
+
+/// What a name that no result can have is in the cube.
+fn describes(cube: &Cube, name: &str) -> Option<&'static str> {
+    match cube.variables.get(name).map(|v| v.role) {
+        Some(VariableRole::Dimension | VariableRole::Auxiliary) => Some("coordinate"),
+        Some(VariableRole::Bounds) => Some("bounds of a coordinate"),
+        Some(VariableRole::GridMapping) => Some("grid mapping"),
+        Some(VariableRole::Data) | None => cube.dims.contains_key(name).then_some("dimension"),
+    }
 }
 
 fn variable<'a>(cube: &'a Cube, name: &str) -> Result<&'a Variable, LowerError> {
@@ -196,6 +219,10 @@ impl<'a> Builder<'a> {
 
     fn direct(mut self, variable: &Variable, mask: Option<Checked>) -> Result<Stage, LowerError> {
         let own = self.input(variable, &[], &variable.name)?;
+        let times = matches!(variable.dtype, DataType::DateTime(_)) || variable.units().is_some_and(is_time_units);
+        if times && self.job.statistics.contains(&Statistic::Sum) {
+            return Err(LowerError::TimeSum { variable: variable.name.clone() });
+        }
         let formula_inputs = match &mask {
             Some(m) => self.formula_inputs(m, &variable.name)?,
             None => Vec::new(),
@@ -219,10 +246,6 @@ impl<'a> Builder<'a> {
             .iter()
             .enumerate()
             .map(|(i, o)| Folded {
-        let times = matches!(variable.dtype, DataType::DateTime(_)) || variable.units().is_some_and(is_time_units);
-        if times && self.job.statistics.contains(&Statistic::Sum) {
-            return Err(LowerError::TimeSum { variable: variable.name.clone() });
-        }
                 name: o.name.clone(),
                 from: From::Formula(i),
                 element: DType::Float64,
@@ -236,7 +259,7 @@ impl<'a> Builder<'a> {
     fn statistics(&self) -> Vec<Statistic> {
         match self.job.statistics.is_empty() {
             true => vec![Statistic::Value],
-            false => self.job.statistics.clone(),
+            false => IndexSet::<Statistic>::from_iter(self.job.statistics.iter().copied()).into_iter().collect(),
         }
     }
 
