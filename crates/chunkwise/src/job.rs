@@ -13,11 +13,11 @@ use crate::sink::memory::MemorySink;
 use chunkwise_core::cf::time::{NOT_A_TIME, format_time};
 use chunkwise_core::crs::is_longitude;
 use chunkwise_core::cube::{Labels, Packing};
-use chunkwise_core::expr::{Scope, ScopeVariable, parse};
+use chunkwise_core::expr::{Scope, ScopeVariable};
 use chunkwise_core::grid::{Indices, Role};
 use chunkwise_core::group::{Cycle, GroupError, Grouping, Window, cycle_groups, time_windows};
 use chunkwise_core::plan::Stage;
-use chunkwise_core::plan::lower::{Job, LowerError, lower};
+use chunkwise_core::plan::lower::{Job, LowerError, Others, lower};
 use chunkwise_core::select::{BoxQuery, IndexQuery, LabelQuery, SelectError, Selection, resolve};
 use chunkwise_core::stat::Statistic;
 use chunkwise_core::values::Column;
@@ -140,6 +140,8 @@ pub struct Prepared {
     pub bounds: IndexMap<String, Vec<(i128, i128)>>,
     /// Least number of valid cells for which a sum is not missing.
     pub min_count: u64,
+    /// Cells of a table that are held beside those of this result: of the other points of a series.
+    pub cells_beside: u64,
 }
 
 /// Makes a request into stages.
@@ -220,71 +222,36 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
             }
         }
     }
-    let over: Vec<String> = match &request.over {
-        Over::None => Vec::new(),
-        Over::Dims(dims) => dims.clone(),
-        Over::All | Over::AllBut(_) => Vec::new(),
-    };
-    for dim in over {
-        match roles.get(&dim) {
-            // `--over time --group month`: the dimension is the group's.
-            Some(_) => {}
-            None => {
-                roles.insert(dim, Role::Reduce);
+    let mut others = Others::Keep;
+    match &request.over {
+        Over::None => {}
+        Over::Dims(dims) => {
+            for dim in dims {
+                // `--over time --group month`: the dimension is the group's.
+                roles.entry(dim.clone()).or_insert(Role::Reduce);
+            }
+        }
+        Over::All => others = Others::Reduce,
+        Over::AllBut(kept) => {
+            others = Others::Reduce;
+            for dim in kept {
+                if !cube.cube.dims.contains_key(dim) {
+                    return Err(JobError::NoDim { dim: dim.clone(), has: cube.cube.dims.keys().cloned().collect() });
+                }
+                roles.entry(dim.clone()).or_insert(Role::Keep);
             }
         }
     }
-    let mut stages = Vec::new();
     let job = Job {
         variables: request.variables.clone(),
         formulas: request.formulas.clone(),
         mask: request.mask.clone(),
         selection: selection.clone(),
-        roles: roles.clone(),
+        roles,
+        others,
         statistics: request.statistics.clone(),
     };
-    match &request.over {
-        Over::All | Over::AllBut(_) => {
-            let kept: Vec<String> = match &request.over {
-                Over::AllBut(k) => k.clone(),
-                _ => Vec::new(),
-            };
-            for dim in &kept {
-                if !cube.cube.dims.contains_key(dim) {
-                    return Err(JobError::NoDim { dim: dim.clone(), has: cube.cube.dims.keys().cloned().collect() });
-                }
-            }
-            // Every variable is reduced over what it has.
-            let probe = Job { roles: IndexMap::new(), statistics: vec![Statistic::Count], ..job.clone() };
-            for stage in lower(&cube.cube, &probe, &scope)? {
-                let mut own = job.clone();
-                own.roles = stage
-                    .dims
-                    .iter()
-                    .filter(|d| !kept.contains(&d.name))
-                    .map(|d| (d.name.clone(), roles.get(&d.name).cloned().unwrap_or(Role::Reduce)))
-                    .collect();
-                let mut names: Vec<String> = Vec::new();
-                let mut formulas: Vec<String> = Vec::new();
-                for f in &stage.folded {
-                    match f.from {
-                        chunkwise_core::plan::From::Input(_) => names.push(f.name.clone()),
-                        chunkwise_core::plan::From::Formula(_) => formulas.extend(
-                            job.formulas.iter().filter(|t| parse(t).is_ok_and(|p| p.name() == Some(&f.name))).cloned(),
-                        ),
-                    }
-                }
-                own.variables = names;
-                own.formulas = formulas;
-                for s in lower(&cube.cube, &own, &scope)? {
-                    if s.folded.iter().any(|f| stage.folded.iter().any(|g| g.name == f.name)) {
-                        stages.push(s);
-                    }
-                }
-            }
-        }
-        _ => stages = lower(&cube.cube, &job, &scope)?,
-    }
+    let stages = lower(&cube.cube, &job, &scope)?;
     if request.anomaly == Anomaly::Yes {
         if request.statistics.len() != 1 || stages.iter().any(|s| s.outermost_folded().is_none()) {
             return Err(JobError::Anomaly { statistics: request.statistics.len() });
@@ -317,7 +284,15 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
         }
     }
     let chains = stages.into_iter().map(|s| vec![s]).collect();
-    Ok(Prepared { chains, selection, labels: out, renamed, bounds, min_count: request.min_count.unwrap_or(1) })
+    Ok(Prepared {
+        chains,
+        selection,
+        labels: out,
+        renamed,
+        bounds,
+        min_count: request.min_count.unwrap_or(1),
+        cells_beside: 0,
+    })
 }
 
 impl Prepared {

@@ -1,9 +1,9 @@
 //! What a stage holds in memory while it is walked.
 
-use super::schedule::{Cut, OutputArray, Sharing, Target};
+use super::schedule::{Cut, Fetch, OutputArray, Sharing, Target, gcd};
 use super::{Axis, Folded, Stage};
 use crate::cube::ChunkSizes;
-use crate::grid::{Indices, Role, WalkDim};
+use crate::grid::{Cuts, Indices, Role, WalkDim};
 use crate::stat::Statistic;
 use crate::stat::finish::states_for;
 use crate::stat::state::{State, StateKind};
@@ -50,6 +50,8 @@ pub(super) struct Footprint<'a> {
     inputs: Vec<(u64, Vec<Loop>, Vec<Loop>)>,
     /// For each output array: bytes of what is filled at once, and loops by dimension (`None`: not in the output).
     outputs: Vec<(u64, Vec<Option<Loop>>)>,
+    /// Leaves of a patch, at most.
+    patch_leaves: u64,
     /// Bytes of the largest output chunk.
     output_chunk: u64,
     patches: u64,
@@ -108,12 +110,14 @@ impl<'a> Footprint<'a> {
             outputs,
             output_chunk: largest,
             patches: product(most(&WalkDim::patch_count)),
+            patch_leaves: product(most(&WalkDim::most_intervals)).max(1),
         }
     }
 
     /// What a thread may take: patches where there are enough, and leaves; the faster first.
-    pub(super) fn sharings(&self, threads: usize) -> Vec<Sharing> {
+    pub(super) fn sharings(&self, threads: usize, fetch: Fetch) -> Vec<Sharing> {
         match (threads, self.patches >= 2 * threads as u64) {
+            _ if fetch == Fetch::Ahead => vec![Sharing::Leaves],
             (1, _) => vec![Sharing::Patches],
             (_, true) => vec![Sharing::Patches, Sharing::Leaves],
             (_, false) => vec![Sharing::Leaves],
@@ -135,7 +139,11 @@ impl<'a> Footprint<'a> {
             }
             Sharing::Leaves => {
                 let leaf = self.leaf.saturating_add(self.state.min(self.leaf));
-                (walk.window as u64).saturating_mul(leaf).saturating_add(self.state).saturating_add(self.finished)
+                let window = walk.window as u64;
+                // Patches of fewer leaves than the window are finished by several threads at once.
+                let open = window.div_ceil(self.patch_leaves).min(threads).min(self.patches).max(1);
+                let finished = self.finished.saturating_mul(open);
+                window.saturating_mul(leaf).saturating_add(self.state).saturating_add(finished)
             }
         };
         let mut bytes = own.saturating_add(threads * CODECS);
@@ -294,13 +302,26 @@ fn output_loops(stage: &Stage, parts: &[Vec<Cow<'_, WalkDim>>], target: &Target)
     all
 }
 
+/// Patches of a dimension among which are all the ways in which its patches lie to chunks of `size` cells.
+///
+/// Between the first and the last, even patches lie to the chunks as one of the first few does: of 10⁷ patches, few are
+/// looked at.
+fn unlike_patches(dim: &WalkDim, size: u64) -> impl Iterator<Item = u64> {
+    let patches = dim.patch_count();
+    let first = match (&dim.role, &dim.cuts) {
+        (Role::Keep, Cuts::Even { size: step, .. }) => (size / gcd(size, *step) + 1).min(patches),
+        _ => patches,
+    };
+    (0..first).chain((first < patches).then(|| patches - 1))
+}
+
 /// The patches of a dimension, and the chunks of `size` cells that they fill.
 fn output_loop(parts: &[Cow<'_, WalkDim>], size: u64) -> Loop {
     let mut l = Loop { pieces: Vec::new(), all: 0, most: 0 };
     for dim in parts {
         let len = dim.output_len();
         let all = len.div_ceil(size);
-        for p in 0..dim.patch_count() {
+        for p in unlike_patches(dim, size) {
             let (a, b) = dim.patch_output(p);
             if a == b {
                 continue;

@@ -22,10 +22,22 @@ pub struct Job {
     pub mask: Option<String>,
     /// What part of each dimension.
     pub selection: Selection,
-    /// What happens to dimensions that are not kept.
+    /// What happens to dimensions by name.
     pub roles: IndexMap<String, Role>,
+    /// What happens to the others.
+    pub others: Others,
     /// What is computed for each group; empty: the cells themselves.
     pub statistics: Vec<Statistic>,
+}
+
+/// What happens to dimensions that have no role by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Others {
+    /// They stay; every variable has the dimensions that have a role.
+    #[default]
+    Keep,
+    /// Every variable is reduced over those that it has.
+    Reduce,
 }
 
 /// A request that makes no sense for its cube.
@@ -76,7 +88,7 @@ pub fn lower(cube: &Cube, job: &Job, scope: &Scope) -> Result<Vec<Stage>, LowerE
         }
         if names.len() > 1 {
             // Without being named, variables that lack a reduced dimension are left as they are: out.
-            let reduced = |v: &Variable| job.roles.keys().all(|d| v.dims.contains(d));
+            let reduced = |v: &Variable| job.others == Others::Reduce || job.roles.keys().all(|d| v.dims.contains(d));
             let fitting: Vec<String> =
                 cube.data_variables().filter(|v| reduced(v) && v.view.is_some()).map(|v| v.name.clone()).collect();
             if !fitting.is_empty() {
@@ -272,7 +284,7 @@ impl<'a> Builder<'a> {
         folded: Vec<Folded>,
     ) -> Result<Stage, LowerError> {
         for asked in self.job.roles.keys() {
-            if !self.dims.contains(asked) {
+            if self.job.others == Others::Keep && !self.dims.contains(asked) {
                 return Err(LowerError::NoDim {
                     variable: target.to_owned(),
                     asked: asked.clone(),
@@ -280,7 +292,12 @@ impl<'a> Builder<'a> {
                 });
             }
         }
-        let reduced = self.job.roles.len();
+        let role = |name: &str| match (self.job.roles.get(name), self.job.others) {
+            (Some(role), _) => role.clone(),
+            (None, Others::Keep) => Role::Keep,
+            (None, Others::Reduce) => Role::Reduce,
+        };
+        let reduced = self.dims.iter().filter(|d| role(d) != Role::Keep).count();
         if let Some(s) = self.job.statistics.iter().find(|s| matches!(s, Statistic::ArgMin | Statistic::ArgMax))
             && reduced != 1
         {
@@ -314,8 +331,7 @@ impl<'a> Builder<'a> {
             }
             let n = length.map_or_else(|| self.cube.dims.get(name).copied().unwrap_or(0), |l| l.0);
             let indices: Indices = self.job.selection.indices(name, n);
-            let role = self.job.roles.get(name).cloned().unwrap_or(Role::Keep);
-            dims.push(WalkDim::new(name, indices, role, &grids));
+            dims.push(WalkDim::new(name, indices, role(name), &grids));
         }
         Ok(Stage {
             format: FORMAT,

@@ -88,6 +88,18 @@ pub struct Allowance {
     pub threads: usize,
     /// Whether chunks may be decoded more than [`MOST_AMPLIFICATION`] times.
     pub redecode: Redecode,
+    /// How chunks come.
+    pub fetch: Fetch,
+}
+
+/// How chunks come from where they lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fetch {
+    /// At once, to the thread that asks.
+    #[default]
+    Inline,
+    /// Ahead, in the order of one stream, of which all threads take leaves.
+    Ahead,
 }
 
 /// Whether chunks may be decoded any number of times.
@@ -162,7 +174,7 @@ pub fn schedule(chain: &[Stage], target: &Target, allowed: Allowance) -> Result<
             if best.as_ref().is_some_and(|(b, _)| *b <= rank) {
                 break;
             }
-            let Some((walks, window, bytes)) = walks(&feet, &orders, threads, allowed.bytes) else { continue };
+            let Some((walks, window, bytes)) = walks(&feet, &orders, threads, allowed) else { continue };
             needed = needed.min(bytes);
             if bytes <= allowed.bytes {
                 let tiles = tiles.clone();
@@ -178,7 +190,12 @@ pub fn schedule(chain: &[Stage], target: &Target, allowed: Allowance) -> Result<
 }
 
 /// The walks of all stages of a chain: the first that fits, else the one that takes least; leaves in work, and bytes.
-fn walks(feet: &[Footprint<'_>], orders: &[Vec<usize>], threads: usize, bytes: u64) -> Option<(Vec<Walk>, usize, u64)> {
+fn walks(
+    feet: &[Footprint<'_>],
+    orders: &[Vec<usize>],
+    threads: usize,
+    allowed: Allowance,
+) -> Option<(Vec<Walk>, usize, u64)> {
     let held: u64 = feet.iter().rev().skip(1).map(Footprint::kept).sum();
     let mut walks = Vec::new();
     let mut most = 0;
@@ -186,7 +203,7 @@ fn walks(feet: &[Footprint<'_>], orders: &[Vec<usize>], threads: usize, bytes: u
     for foot in feet {
         let mut least: Option<(u64, Walk, usize)> = None;
         'found: for order in orders {
-            for sharing in foot.sharings(threads) {
+            for sharing in foot.sharings(threads, allowed.fetch) {
                 // More leaves in work than threads keep the threads busy where one leaf takes longer than others.
                 for leaves in [4 * threads, threads + 1] {
                     let takes = foot.bytes(Held { order, sharing, threads, window: leaves }).saturating_add(held);
@@ -194,7 +211,7 @@ fn walks(feet: &[Footprint<'_>], orders: &[Vec<usize>], threads: usize, bytes: u
                     if least.as_ref().is_none_or(|(b, ..)| takes < *b) {
                         least = Some((takes, walk(), leaves));
                     }
-                    if takes <= bytes {
+                    if takes <= allowed.bytes {
                         least = Some((takes, walk(), leaves));
                         break 'found;
                     }
@@ -250,7 +267,7 @@ fn unit(stage: &Stage, d: usize, target: &Target) -> u64 {
     }
 }
 
-fn gcd(a: u64, b: u64) -> u64 {
+pub(super) fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

@@ -12,7 +12,7 @@ use crate::store::Access;
 use chunkwise_core::cube::Packing;
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::cost::Cost;
-use chunkwise_core::plan::schedule::{Allowance, Redecode, Schedule, Target, schedule};
+use chunkwise_core::plan::schedule::{Allowance, Fetch, Redecode, Schedule, Target, schedule};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -92,6 +92,55 @@ pub struct Figures {
     pub memory_bytes: u64,
 }
 
+impl Explained {
+    /// What the stages cost together, in a process of `memory_bytes`.
+    fn of(stages: Vec<ExplainedStage>, memory_bytes: u64) -> Explained {
+        let nothing = Figures {
+            chunks: 0,
+            requests: 0,
+            encoded_bytes: Some(0),
+            decoded_bytes: 0,
+            amplification: 1.0,
+            output_bytes: 0,
+            partitions: 0,
+            memory_bytes,
+        };
+        let total = stages.iter().fold(nothing, |all, s| all.plus(s.figures));
+        Explained { total, stages }
+    }
+
+    /// This and another job, of which one follows the other: stages of the same name and place count as one.
+    #[must_use]
+    pub fn plus(mut self, other: Explained) -> Explained {
+        let memory = self.total.memory_bytes.max(other.total.memory_bytes);
+        for (i, stage) in other.stages.into_iter().enumerate() {
+            match self.stages.get_mut(i).filter(|s| s.name == stage.name) {
+                Some(same) => same.figures = same.figures.plus(stage.figures),
+                None => self.stages.push(stage),
+            }
+        }
+        Explained::of(self.stages, memory)
+    }
+}
+
+impl Figures {
+    fn plus(self, other: Figures) -> Figures {
+        let once = |f: &Figures| if f.decoded_bytes == 0 { 0.0 } else { f.decoded_bytes as f64 / f.amplification };
+        let decoded_bytes = self.decoded_bytes + other.decoded_bytes;
+        let once = once(&self) + once(&other);
+        Figures {
+            chunks: self.chunks + other.chunks,
+            requests: self.requests + other.requests,
+            encoded_bytes: self.encoded_bytes.zip(other.encoded_bytes).map(|(a, b)| a + b),
+            decoded_bytes,
+            amplification: if once > 0.0 { decoded_bytes as f64 / once } else { 1.0 },
+            output_bytes: self.output_bytes + other.output_bytes,
+            partitions: self.partitions + other.partitions,
+            memory_bytes: self.memory_bytes.max(other.memory_bytes),
+        }
+    }
+}
+
 /// A job that does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the job needs {needed} bytes of memory")]
@@ -111,17 +160,17 @@ impl Prepared {
         if table && rows > MOST_ROWS {
             return Err(JobError::TooManyRows { rows });
         }
-        let feed_bytes = match cube.store.access() {
-            Access::Inline => 0,
-            Access::Polled => FEED.min(limits.memory / 4),
+        let (fetch, feed_bytes) = match cube.store.access() {
+            Access::Inline => (Fetch::Inline, 0),
+            Access::Polled => (Fetch::Ahead, FEED.min(limits.memory / 4)),
         };
-        let base = memory::base()
-            + feed_bytes
-            + if table { rows.saturating_mul(self.table_columns()).saturating_mul(TABLE_CELL) } else { 0 };
+        let held = self.cells_beside.saturating_add(if table { rows.saturating_mul(self.table_columns()) } else { 0 });
+        let base = (memory::base() + feed_bytes).saturating_add(held.saturating_mul(TABLE_CELL));
         let allowed = Allowance {
             bytes: limits.memory.saturating_sub(base),
             threads: limits.threads.max(1),
             redecode: limits.redecode,
+            fetch,
         };
         let mut schedules = Vec::new();
         let mut needed = None;
@@ -214,20 +263,7 @@ impl Prepared {
                 });
             }
         }
-        let sum = |f: &dyn Fn(&Figures) -> u64| stages.iter().map(|s| f(&s.figures)).sum::<u64>();
-        let once: f64 = stages.iter().map(|s| s.figures.decoded_bytes as f64 / s.figures.amplification).sum();
-        let decoded_bytes = sum(&|f| f.decoded_bytes);
-        let total = Figures {
-            chunks: sum(&|f| f.chunks),
-            requests: sum(&|f| f.requests),
-            encoded_bytes: stages.iter().map(|s| s.figures.encoded_bytes).sum(),
-            decoded_bytes,
-            amplification: if once > 0.0 { decoded_bytes as f64 / once } else { 1.0 },
-            output_bytes: sum(&|f| f.output_bytes),
-            partitions: sum(&|f| f.partitions),
-            memory_bytes: plan.memory,
-        };
-        Ok(Explained { total, stages })
+        Ok(Explained::of(stages, plan.memory))
     }
 
     /// Number of partitions of stage `k` of chain `i`: its patches in all tiles.

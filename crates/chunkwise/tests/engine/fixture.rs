@@ -11,7 +11,7 @@ use chunkwise_core::cf::decode::DecodeOptions;
 use chunkwise_core::cube::{Attrs, DataType};
 use chunkwise_core::dtype::{Element, Scalar};
 use chunkwise_core::plan::Stage;
-use chunkwise_core::plan::schedule::{Allowance, Redecode, Schedule, Target, schedule};
+use chunkwise_core::plan::schedule::{Allowance, Fetch, Redecode, Schedule, Target, schedule};
 use chunkwise_core::stat::Statistic;
 use chunkwise_core::values::Column;
 use std::sync::Arc;
@@ -139,7 +139,7 @@ pub(crate) fn stage(prepared: &Prepared) -> &Stage {
 /// The schedules on so many threads: within the smallest budget, twice the smallest, and any.
 pub(crate) fn schedules(prepared: &Prepared, threads: usize) -> [Schedule; 3] {
     let fit = |bytes| {
-        let allowed = Allowance { bytes, threads, redecode: Redecode::Bounded };
+        let allowed = Allowance { bytes, threads, redecode: Redecode::Bounded, fetch: Fetch::Inline };
         schedule(&prepared.chains[0], &Target::Memory, allowed)
     };
     let smallest = fit(0).unwrap_err();

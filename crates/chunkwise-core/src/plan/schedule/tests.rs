@@ -62,7 +62,7 @@ fn cube() -> Variable {
 }
 
 fn allowed(mib: u64, threads: usize) -> Allowance {
-    Allowance { bytes: mib << 20, threads, redecode: Redecode::Bounded }
+    Allowance { bytes: mib << 20, threads, redecode: Redecode::Bounded, fetch: Fetch::Inline }
 }
 
 fn into(chunks: &[u64]) -> Target {
@@ -125,7 +125,7 @@ fn the_budget_of_a_refusal_works_and_one_byte_less_does_not() {
     let median =
         stage(cube(), vec![(0, 120, Role::Reduce), (0, 2000, Role::Keep), (0, 2000, Role::Keep)], Statistic::Median);
     let needed = schedule(std::slice::from_ref(&median), &into(&[250, 250]), allowed(1, 2)).unwrap_err();
-    let bytes = |bytes| Allowance { bytes, threads: 2, redecode: Redecode::Bounded };
+    let bytes = |bytes| Allowance { bytes, threads: 2, redecode: Redecode::Bounded, fetch: Fetch::Inline };
     assert!(schedule(std::slice::from_ref(&median), &into(&[250, 250]), bytes(needed)).unwrap().bytes <= needed);
     assert_eq!(schedule(&[median], &into(&[250, 250]), bytes(needed - 1)).unwrap_err(), needed);
 }
@@ -139,4 +139,39 @@ fn an_anomaly_is_tiled_so_that_its_groups_fit() {
     let s = schedule(&[first, second], &into(&[1, 250, 250]), allowed(128, 2)).unwrap();
     assert!(s.tile_count() > 1);
     assert_eq!((s.tiles[0].len(), s.amplification), (1, 1.0));
+}
+
+#[test]
+fn what_is_fetched_ahead_is_planned_as_the_stream_that_it_is_run_as() {
+    let calc =
+        stage(cube(), vec![(0, 120, Role::Keep), (0, 2000, Role::Keep), (0, 2000, Role::Keep)], Statistic::Value);
+    let mean =
+        stage(cube(), vec![(0, 120, Role::Reduce), (0, 2000, Role::Keep), (0, 2000, Role::Keep)], Statistic::Mean);
+    for stage in [calc, mean] {
+        for threads in [1, 2, 8] {
+            let chain = [stage.clone()];
+            let way = |fetch| {
+                let found =
+                    schedule(&chain, &into(&[1, 250, 250]), Allowance { fetch, ..allowed(1024, threads) }).unwrap();
+                found.walks[0].sharing
+            };
+            assert_eq!(way(Fetch::Inline), Sharing::Patches);
+            assert_eq!(way(Fetch::Ahead), Sharing::Leaves);
+        }
+    }
+}
+
+#[test]
+fn long_dimensions_are_planned_from_a_few_of_their_patches() {
+    // Ten million chunks along one dimension, against output chunks that they straddle in seven ways.
+    let cells = 10_000_000;
+    let long = |cells: u64| {
+        let array = variable("v", &["time"], &[cells], &[4]);
+        stage(array, vec![(3, cells - 3, Role::Keep)], Statistic::Value)
+    };
+    let began = std::time::Instant::now();
+    let bytes = |cells| schedule(&[long(cells)], &into(&[7]), allowed(1024, 2)).unwrap().bytes;
+    assert_eq!(bytes(4 * cells), bytes(4000), "what is held at a time does not grow");
+    assert!(schedule(&[long(4 * cells)], &into(&[7]), allowed(0, 2)).is_err());
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }
