@@ -83,3 +83,36 @@ def test_times_in_tables_are_those_of_their_calendar(cw, tmp_path):
     path = build(tmp_path / "c.zarr", {"v": (("x",), [59, 29], {"units": "days since 2023-01-01", "calendar": "360_day"})})
     (row,) = cw("reduce", path, "--over", "x", "--with", "min,max,mean").ok().json
     assert (row["min"], row["max"], row["mean"]) == ("2023-01-30", "2023-02-30", "2023-02-15")
+
+
+# --- many points ------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_plan_says_of_many_points_is_what_the_run_counts(cw, path):
+    points = [w for at in ("y=0,x=0", "y=1,x=1", "y=39,x=49", "y=-1,x=0") for w in ("--iat", at)]
+    plan = cw("series", path, *points, "--explain").ok().json
+    assert (plan["chunks"], plan["requests"], plan["decoded_bytes"]) == (4, 4, 4 * 16 * 16 * 4)
+    assert [s["chunks"] for s in plan["stages"]] == [4]
+    assert plan["output_bytes"] == 4 * 8 and plan["amplification"] == 1
+    run = cw("series", path, *points, json=False).ok()
+    assert run.summary["chunks"] == plan["chunks"] and "4 requests" in run.err
+    (one,) = cw("series", path, *points[:2], "--explain").ok().json["stages"]
+    assert one["chunks"] == 1
+
+
+def test_a_table_of_too_many_rows_is_refused_of_all_points_together(cw, tmp_path):
+    long = build(tmp_path / "c.zarr", {"v": (("time", "x"), np.zeros((1001, 100), "int8"), {}, {"chunks": (1001, 100)})})
+    points = [w for x in range(100) for w in ("--iat", f"x={x}")]
+    cw("series", long, *points).refused("100100 rows", "fewer points")
+    cw("series", long, *points, "--explain").refused("100100 rows")
+    assert len(cw("series", long, *points, "--isel", "time=0:900", "--threads", "1").ok().json) == 90_000
+
+
+def test_rows_of_all_points_count_for_memory(cw, tmp_path):
+    long = build(tmp_path / "c.zarr", {"v": (("time", "x"), np.zeros((900, 100), "int8"), {}, {"chunks": (900, 100)})})
+    points = [w for x in range(100) for w in ("--iat", f"x={x}")]
+    refused = cw("series", long, *points, "--memory", "40MiB")
+    refused.refused("budget")
+    budget = refused.smallest_budget()
+    run = cw("series", long, *points, "--memory", budget, measure=True).ok()
+    assert run.peak <= int(budget.removesuffix("MiB")) * 2**20

@@ -9,7 +9,7 @@ use crate::output::{self, Json, Overwrite, Record, TableFile};
 use crate::progress;
 use chunkwise::exec::{Counters, RunOptions};
 use chunkwise::job::output::OutputOptions;
-use chunkwise::job::plan::{Limits, Planned};
+use chunkwise::job::plan::{Explained, Limits, Planned};
 use chunkwise::job::{JobError, Prepared, Request};
 use chunkwise::memory;
 use chunkwise::open::{OpenCube, open_with};
@@ -200,7 +200,7 @@ pub(crate) struct Ready {
     prepared: Prepared,
     destination: Destination,
     options: RunOptions,
-    counters: Counters,
+    counters: Arc<Counters>,
     plan: Planned,
     began: Instant,
 }
@@ -237,15 +237,32 @@ impl Ready {
         })?;
         plan.memory = plan.memory.max(memory::peak());
         let options = RunOptions { ddof: ddof.into(), min_count: min_count.unwrap_or(1), cancel: interrupted() };
-        let counters = Counters::default();
+        let counters = Arc::new(Counters::default());
         Ok(Ready { cube, prepared, destination, options, counters, plan, began: Instant::now() })
+    }
+
+    /// Goes on with the counters and the clock of another job: of the two, one summary is given.
+    pub(crate) fn after(mut self, other: &Ready) -> Ready {
+        other.counters.end_job();
+        self.counters = Arc::clone(&other.counters);
+        self.began = other.began;
+        self
+    }
+
+    /// The plan's figures.
+    pub(crate) fn explained(&self) -> Result<Explained, CliError> {
+        Ok(self.prepared.explain(&self.cube, &self.plan)?)
     }
 
     /// Prints the plan's figures.
     pub(crate) fn explain(&self, json: Json) -> Result<ExitCode, CliError> {
-        let explained = self.prepared.explain(&self.cube, &self.plan)?;
+        self.print(&self.explained()?, json)
+    }
+
+    /// Prints figures of a plan that runs as this one does.
+    pub(crate) fn print(&self, explained: &Explained, json: Json) -> Result<ExitCode, CliError> {
         match json {
-            Json::Yes => output::print_json(&explained)?,
+            Json::Yes => output::print_json(explained)?,
             Json::No => output::stdout(|out| {
                 for s in &explained.stages {
                     let f = &s.figures;
@@ -262,7 +279,7 @@ impl Ready {
                     )?;
                 }
                 let threads = self.plan.schedules.iter().map(|s| s.threads).max().unwrap_or(1);
-                writeln!(out, "memory {} on {threads} threads", format_bytes(self.plan.memory.into()))
+                writeln!(out, "memory {} on {threads} threads", format_bytes(explained.total.memory_bytes.into()))
             })?,
         }
         Ok(ExitCode::SUCCESS)
@@ -286,16 +303,6 @@ impl Ready {
 
     /// The short summary on stderr.
     pub(crate) fn summary(&self, common: &Common) {
-        self.summary_of(common, &self.outside());
-    }
-
-    /// Cells read outside of a valid range that was not applied, by variable.
-    pub(crate) fn outside(&self) -> BTreeMap<String, u64> {
-        self.counters.outside()
-    }
-
-    /// The short summary, with the cells outside of valid ranges of several runs.
-    pub(crate) fn summary_of(&self, common: &Common, outside: &BTreeMap<String, u64>) {
         if common.quiet || (common.json() == Json::Yes && common.verbose == 0) {
             return;
         }
@@ -312,7 +319,7 @@ impl Ready {
             decoded as f64 / 1e6 / seconds.max(1e-9),
             format_bytes(memory::peak().into()),
         ));
-        note_outside(outside);
+        note_outside(&self.counters.outside());
     }
 
     /// Runs to where the result goes; `shape` makes its table.

@@ -2,14 +2,13 @@
 
 use crate::args::{Common, SeriesArgs};
 use crate::exit::CliError;
-use crate::job::{Destination, Ready, request};
-use crate::output::{self, Overwrite, Record, TableFile};
-use chunkwise::job::{label_value, prepare};
+use crate::job::{Destination, Ready, destination, request};
+use crate::output::{self, Record};
+use chunkwise::job::plan::Explained;
+use chunkwise::job::{JobError, MOST_ROWS, Prepared, label_value, prepare};
 use chunkwise_core::crs::is_longitude;
-use chunkwise_core::cube::Labels;
 use chunkwise_core::select::{IndexQuery, nearest, parse_at, parse_isel};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,8 +34,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         let mut at = Vec::new();
         for (dim, text) in pairs {
             length(dim)?;
-            let labels = cube.labels(dim)?;
-            let index = nearest(&labels, text, wraps(dim))
+            let index = nearest(&*cube.labels(dim)?, text, wraps(dim))
                 .map_err(|e| CliError::says(format!("cannot find `{dim}={text}`: {e}")))?;
             let asked = text.parse::<f64>().map_or_else(|_| text.clone().into(), Value::from);
             at.push((dim.clone(), index, Some(asked)));
@@ -66,56 +64,92 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
     if let Some(file) = &args.points {
         points.extend(read_points(file, &by_label)?);
     }
-    let mut rows: Vec<Record> = Vec::new();
-    let mut last: Option<Ready> = None;
-    let mut outside: BTreeMap<String, u64> = BTreeMap::new();
-    for point in &points {
+    let to = destination(args.output.as_deref(), None, args.overwrite, &cube)?;
+    let prepared = |point: &Point| -> Result<Prepared, CliError> {
         let mut own = base.clone();
         for (dim, index, _) in &point.at {
             own.isel.push((dim.clone(), IndexQuery::One(*index as i64)));
         }
-        let prepared = prepare(&cube, &own)?;
-        let ready = Ready::new(cube.clone(), prepared, Destination::Screen, &args.job, 0, None)?;
-        if args.job.explain {
-            return ready.explain(common.json());
+        Ok(prepare(&cube, &own)?)
+    };
+    // Rows of all points, of which each is counted as those before it that pick a cell of the same dimensions.
+    let mut counted: HashMap<Vec<&str>, u64> = HashMap::new();
+    let mut all_rows = 0u64;
+    for point in &points {
+        let picked: Vec<&str> = point.at.iter().map(|(dim, ..)| dim.as_str()).collect();
+        let own = match counted.get(&picked) {
+            Some(rows) => *rows,
+            None => *counted.entry(picked).or_insert(table_rows(&prepared(point)?)),
+        };
+        all_rows = all_rows.saturating_add(own);
+    }
+    if all_rows > MOST_ROWS {
+        return Err(CliError::of(JobError::TooManyRows { rows: all_rows })
+            .hint("ask for fewer points, or a part of the dimensions that are left (`--sel`, `--isel`)"));
+    }
+    // Rows that are made already are in the memory of the process.
+    let ready = |point: &Point, made: usize| -> Result<Ready, CliError> {
+        let mut prepared = prepared(point)?;
+        let left = prepared.results().map(|s| s.output_dims().count()).max().unwrap_or(0);
+        let columns = 1 + 2 * point.at.len() + left + prepared.results().map(|s| s.folded.len()).sum::<usize>();
+        prepared.cells_beside = all_rows.saturating_sub(made as u64).saturating_mul(columns as u64);
+        Ready::new(cube.clone(), prepared, Destination::Screen, &args.job, 0, None)
+    };
+    if args.job.explain {
+        let mut all: Option<(Ready, Explained)> = None;
+        for point in &points {
+            let ready = ready(point, 0)?;
+            let own = ready.explained()?;
+            all = Some((ready, all.map_or_else(|| own.clone(), |(_, before)| before.plus(own.clone()))));
         }
-        let of_point = side_by_side(ready.records()?);
+        return match all {
+            Some((ready, explained)) => ready.print(&explained, common.json()),
+            None => Ok(ExitCode::SUCCESS),
+        };
+    }
+    let mut rows: Vec<Record> = Vec::new();
+    let mut last: Option<Ready> = None;
+    for point in &points {
+        let mut ready = ready(point, rows.len())?;
+        if let Some(before) = &last {
+            ready = ready.after(before);
+        }
         let mut head = Record::new();
         head.insert("point".to_owned(), point.name.clone());
         for (dim, index, _) in &point.at {
-            let labels = cube.labels(dim).unwrap_or(Labels::Index(length(dim)?).into());
-            head.insert(dim.clone(), label_value(&labels, *index as usize));
+            head.insert(dim.clone(), label_value(&*cube.labels(dim)?, *index as usize));
         }
         for (dim, _, asked) in &point.at {
             if let Some(asked) = asked {
                 head.insert(format!("asked_{dim}"), asked.clone());
             }
         }
-        for (variable, cells) in ready.outside() {
-            *outside.entry(variable).or_default() += cells;
-        }
-        for values in of_point {
+        for values in side_by_side(ready.records()?) {
             let mut row = head.clone();
             row.extend(values);
             rows.push(row);
         }
         last = Some(ready);
     }
-    match args.output.as_deref() {
-        Some("none") => {}
-        Some(path) => match TableFile::of(path) {
-            Some(kind) => {
-                let replace = if args.overwrite { Overwrite::Yes } else { Overwrite::No };
-                output::save(&rows, path, kind, replace)?;
-            }
-            None => return Err(CliError::says(format!("`-o {path}`: a table ends in `.csv` or `.json`"))),
-        },
-        None => output::print(&rows, common.json())?,
+    match to {
+        Destination::Table { path, kind, replace } => output::save(&rows, &path, kind, replace)?,
+        Destination::Screen => output::print(&rows, common.json())?,
+        Destination::Nothing | Destination::Cube(_) => {}
     }
     if let Some(ready) = last {
-        ready.summary_of(common, &outside);
+        ready.summary(common);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Rows of a point: variables of the same dimensions share theirs.
+fn table_rows(prepared: &Prepared) -> u64 {
+    let mut cells: HashMap<Vec<&str>, u64> = HashMap::new();
+    for stage in prepared.results() {
+        let dims = stage.output_dims().map(|i| stage.dims[i].name.as_str()).collect();
+        cells.insert(dims, stage.output_shape().iter().fold(1, |a, &b| a.saturating_mul(b)));
+    }
+    cells.values().fold(0, |a, &b| a.saturating_add(b))
 }
 
 /// Rows of the same coordinates as one, with a column for each variable.

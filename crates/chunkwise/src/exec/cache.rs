@@ -32,6 +32,8 @@ pub struct Counters {
 /// Cells outside of a valid range.
 #[derive(Clone, Copy, Debug, Default)]
 struct Outside {
+    /// Found by earlier jobs.
+    earlier: u64,
     /// The most that a chain of stages found.
     before: u64,
     /// Found by the chain that runs.
@@ -43,7 +45,7 @@ impl Counters {
     /// several chains of stages read a variable, the one that found most counts: they may have read the same cells.
     pub fn outside(&self) -> BTreeMap<String, u64> {
         let all = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|(name, found)| (name.clone(), found.before.max(found.now))).collect()
+        all.iter().map(|(name, found)| (name.clone(), found.earlier + found.before.max(found.now))).collect()
     }
 
     pub(crate) fn add_outside(&self, variable: &str, cells: u64) {
@@ -54,7 +56,14 @@ impl Counters {
     /// What follows is another chain of stages.
     pub(crate) fn end_chain(&self) {
         for found in self.outside.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
-            *found = Outside { before: found.before.max(found.now), now: 0 };
+            *found = Outside { earlier: found.earlier, before: found.before.max(found.now), now: 0 };
+        }
+    }
+
+    /// What follows is another job: it reads other cells.
+    pub fn end_job(&self) {
+        for found in self.outside.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+            *found = Outside { earlier: found.earlier + found.before.max(found.now), before: 0, now: 0 };
         }
     }
 
