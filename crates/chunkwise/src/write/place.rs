@@ -73,7 +73,9 @@ pub(crate) fn real(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     match (absolute.parent(), absolute.file_name()) {
         (Some(parent), Some(name)) => real(parent).join(name),
-        _ => absolute,
+        // `..` of what is still to be made.
+        (Some(parent), None) => real(parent).parent().map_or(absolute, Path::to_path_buf),
+        (None, _) => absolute,
     }
 }
 
