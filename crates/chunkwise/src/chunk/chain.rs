@@ -35,6 +35,8 @@ pub(super) struct Chain {
     itemsize: usize,
     /// Bytes of a cell after the codecs of cells.
     coded_itemsize: usize,
+    /// Whether the chunk is a shard, or an inner shard of one.
+    shards: bool,
 }
 
 /// Decoded text of any length takes at most this much in one chunk: labels, and long descriptions of a CRS.
@@ -122,8 +124,8 @@ impl Chain {
                     Known::No => {}
                 }
             }
-            if name == "sharding_indexed" {
-                return Err(wrong(codec, "shards within shards, or beside other codecs, are not supported".into()));
+            if name == "sharding_indexed" && arrays.iter().any(|step| !matches!(step, ArrayStep::Transpose(_))) {
+                return Err(wrong(codec, "it stands behind a codec that changes cells, which is not supported".into()));
             }
             match self::foreign(codec).map_err(|e| match e {
                 Some(source) => wrong(codec, source),
@@ -197,9 +199,15 @@ impl Chain {
             let dtype = guarded(|| zarrs::array::DataType::from_metadata(&MetadataV3::new(name)));
             let dtype = dtype.map_err(|e| wrong(main, e))?;
             let chain = Box::new(CodecChain::new(before, bytes, Vec::new()));
-            Cells::Zarrs { chain, dtype, fill: FillValue::new(vec![0; coded_itemsize]), swap }
+            // Inner chunks that a shard lacks hold it.
+            let fill = match variable.dtype.number() {
+                Some(_) if main.name == "sharding_indexed" => super::fill(variable)?,
+                _ => vec![0; coded_itemsize],
+            };
+            Cells::Zarrs { chain, dtype, fill: FillValue::new(fill), swap }
         };
-        let chain = Chain { cells, steps, arrays, itemsize, coded_itemsize };
+        let shards = main.name == "sharding_indexed";
+        let chain = Chain { cells, steps, arrays, itemsize, coded_itemsize, shards };
         chain.sizes(shape).map_err(|source| ChunkError::Codec {
             variable: path(),
             codec: codecs.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
@@ -227,6 +235,10 @@ impl Chain {
                 match size {
                     zarrs::array::BytesRepresentation::FixedSize(n) => Size::Exact(n),
                     zarrs::array::BytesRepresentation::BoundedSize(n) => Size::AtMost(n),
+                    // A shard that is decoded whole: its inner chunks have bounds, and their index is small.
+                    zarrs::array::BytesRepresentation::UnboundedSize if self.shards => {
+                        Size::AtMost(coded.saturating_mul(2).saturating_add(1 << 20))
+                    }
                     zarrs::array::BytesRepresentation::UnboundedSize => {
                         return Err("the size of its bytes has no bound".into());
                     }
@@ -247,6 +259,14 @@ impl Chain {
         match self.sizes(shape).ok()?.last()? {
             Size::Exact(n) => Some(*n),
             Size::AtMost(_) => None,
+        }
+    }
+
+    /// Bytes of an encoded chunk, at most, with some room for codecs that frame it otherwise than usual.
+    pub(super) fn encoded_most(&self, shape: &[u64]) -> u64 {
+        match self.sizes(shape).ok().and_then(|sizes| sizes.last().copied()) {
+            Some(Size::Exact(n) | Size::AtMost(n)) => n.saturating_mul(2).saturating_add(1 << 20),
+            None => u64::MAX,
         }
     }
 

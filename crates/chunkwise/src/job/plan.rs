@@ -2,7 +2,7 @@
 
 use super::{JobError, MOST_ROWS, Prepared, keeps_stored};
 use crate::chunk::ChunkReader;
-use crate::exec::{self, Counters, ExecError, NoSink, RunOptions, Sink, StageSchedule};
+use crate::exec::{self, Ahead, Counters, ExecError, NoSink, RunOptions, Sink, StageSchedule};
 use crate::memory;
 use crate::open::OpenCube;
 use crate::sink::anomaly::AnomalySink;
@@ -12,6 +12,7 @@ use crate::store::Access;
 use chunkwise_core::cube::Packing;
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::cost::Cost;
+use chunkwise_core::plan::fetch::{Prices, gap};
 use chunkwise_core::plan::schedule::{Allowance, Redecode, Schedule, Target, schedule};
 use serde::Serialize;
 use thiserror::Error;
@@ -20,6 +21,10 @@ use thiserror::Error;
 const TABLE_CELL: u64 = 320;
 /// Encoded bytes of polled stores that are on their way or wait, at most.
 const FEED: u64 = 64 << 20;
+/// What the indexes of shards take beside their entries.
+const INDEX_SLACK: u64 = 1 << 20;
+/// Leaves of a stage whose requests are told one by one; of more, the most that there can be.
+const TOLD: u64 = 1 << 20;
 
 /// What a job may take.
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +35,15 @@ pub struct Limits {
     pub threads: usize,
     /// Whether chunks may be decoded any number of times.
     pub redecode: Redecode,
+    /// What requests and bytes cost.
+    pub prices: Prices,
 }
 
 impl Default for Limits {
     /// [`memory::default_limit`], and all processors.
     fn default() -> Limits {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        Limits { memory: memory::default_limit(), threads, redecode: Redecode::Bounded }
+        Limits { memory: memory::default_limit(), threads, redecode: Redecode::Bounded, prices: Prices::default() }
     }
 }
 
@@ -47,8 +54,10 @@ pub struct Planned {
     pub schedules: Vec<Schedule>,
     /// Peak resident bytes that the process is projected to take.
     pub memory: u64,
-    /// Room for chunks that are fetched ahead; 0 where the store answers at once.
-    pub feed_bytes: u64,
+    /// Room for chunks that are fetched ahead, and what is read between them; nothing where the store answers at once.
+    pub fetch: Ahead,
+    /// Bytes of the indexes of shards that are kept.
+    pub index_bytes: u64,
 }
 
 /// What a plan says before it runs.
@@ -57,6 +66,8 @@ pub struct Explained {
     /// All stages together.
     #[serde(flatten)]
     pub total: Figures,
+    /// Bytes between two chunks of a shard that one request reads with them; `None` where each chunk is read by itself.
+    pub coalesced_gap_bytes: Option<u64>,
     /// Each stage.
     pub stages: Vec<ExplainedStage>,
 }
@@ -76,8 +87,10 @@ pub struct ExplainedStage {
 pub struct Figures {
     /// Chunks asked for; absent ones count.
     pub chunks: u64,
-    /// Requests to the store where all chunks exist.
+    /// Requests to the store where all chunks exist, and lie in C order in their shards.
     pub requests: u64,
+    /// How well that is known.
+    pub requests_are: Certainty,
     /// Bytes of these chunks as stored; `None` where only the store knows.
     pub encoded_bytes: Option<u64>,
     /// Bytes of these chunks once decoded.
@@ -90,6 +103,18 @@ pub struct Figures {
     pub partitions: u64,
     /// Peak resident bytes of the process.
     pub memory_bytes: u64,
+}
+
+/// How well a figure is known before the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    /// It is what the run counts.
+    Exact,
+    /// The run may count less: what lies between chunks of a shard may be little enough to be read with them.
+    AtMost,
+    /// The run may count more: the indexes of all shards do not fit in the budget, and some may be read again.
+    About,
 }
 
 /// A job that does not fit.
@@ -111,12 +136,21 @@ impl Prepared {
         if table && rows > MOST_ROWS {
             return Err(JobError::TooManyRows { rows });
         }
-        let feed_bytes = match cube.store.access() {
-            Access::Inline => 0,
-            Access::Polled => FEED.min(limits.memory / 4),
+        let access = cube.store.access();
+        let fetch = match access {
+            Access::Inline => Ahead::default(),
+            Access::Polled => {
+                let (latency, bandwidth) = access.pace();
+                let gap = gap(latency, bandwidth, limits.prices);
+                Ahead { bytes: FEED.min(limits.memory / 4), gap }
+            }
         };
-        let base = memory::base()
-            + feed_bytes
+        let indexes = self.chains.iter().flatten().map(Stage::index_bytes);
+        let (all, largest) = indexes.fold((0, 0), |(a, b), (c, d)| (a.max(c), b.max(d)));
+        let index_bytes = all.min((limits.memory / 16).max(largest)).saturating_add(all.min(INDEX_SLACK));
+        // While an index is read there are its bytes, and a part of it in order.
+        let index_read = largest.saturating_mul(2 * limits.threads.max(1) as u64);
+        let base = memory::base().saturating_add(fetch.bytes).saturating_add(index_bytes).saturating_add(index_read)
             + if table { rows.saturating_mul(self.table_columns()).saturating_mul(TABLE_CELL) } else { 0 };
         let allowed = Allowance {
             bytes: limits.memory.saturating_sub(base),
@@ -144,7 +178,7 @@ impl Prepared {
             return Err(Refused { needed: base.saturating_add(bytes).next_multiple_of(1 << 20) }.into());
         }
         let most = schedules.iter().map(|s| s.bytes).max().unwrap_or(0).max(carried);
-        Ok(Planned { schedules, memory: base + most, feed_bytes })
+        Ok(Planned { schedules, memory: base + most, fetch, index_bytes })
     }
 
     /// Fits the request into `limits`, for [`Prepared::records`].
@@ -170,6 +204,28 @@ impl Prepared {
                 tiles => (0..tiles).map(|t| stage.tile(&schedule.tile(t)).cost()).fold(Cost::default(), Cost::plus),
             })
             .collect()
+    }
+
+    /// Requests of stage `k` of chain `i`, which `cost` counts chunk by chunk.
+    fn requests(&self, cube: &OpenCube, plan: &Planned, i: usize, k: usize, cost: &Cost) -> (u64, Certainty) {
+        let (stage, schedule) = (&self.chains[i][k], &plan.schedules[i]);
+        if stage.arrays.iter().all(|a| a.shards.is_none()) {
+            return (cost.requests, Certainty::Exact);
+        }
+        let kept = stage.index_bytes().0 <= plan.index_bytes;
+        let known = if kept { Certainty::Exact } else { Certainty::About };
+        if cube.store.access() == Access::Inline {
+            return (cost.requests, known);
+        }
+        if cost.leaves > TOLD {
+            return (cost.requests, known.max(Certainty::AtMost));
+        }
+        let of = |stage: &Stage| stage.requests(&schedule.walks[k].order, plan.fetch.bytes);
+        let tiles = (0..schedule.tile_count()).map(|t| of(&stage.tile(&schedule.tile(t))));
+        tiles.fold((0, known), |(count, known), found| {
+            let own = if found.at_most { Certainty::AtMost } else { Certainty::Exact };
+            (count + found.count, known.max(own))
+        })
     }
 
     /// Leaves that are folded in all stages: a measure of progress.
@@ -198,12 +254,14 @@ impl Prepared {
                         .zip(size.filter(|_| array.shards.is_none()))
                         .map(|(all, s)| all + s * cost.chunks);
                 }
+                let (requests, requests_are) = self.requests(cube, plan, i, k, &cost);
                 let names: Vec<&str> = stage.folded.iter().map(|f| f.name.as_str()).collect();
                 stages.push(ExplainedStage {
                     name: names.join(", "),
                     figures: Figures {
                         chunks: cost.chunks,
-                        requests: cost.requests,
+                        requests,
+                        requests_are,
                         encoded_bytes,
                         decoded_bytes: cost.decoded_bytes,
                         amplification: cost.decoded_bytes as f64 / once.decoded_bytes.max(1) as f64,
@@ -220,6 +278,7 @@ impl Prepared {
         let total = Figures {
             chunks: sum(&|f| f.chunks),
             requests: sum(&|f| f.requests),
+            requests_are: stages.iter().map(|s| s.figures.requests_are).max().unwrap_or(Certainty::Exact),
             encoded_bytes: stages.iter().map(|s| s.figures.encoded_bytes).sum(),
             decoded_bytes,
             amplification: if once > 0.0 { decoded_bytes as f64 / once } else { 1.0 },
@@ -227,7 +286,8 @@ impl Prepared {
             partitions: sum(&|f| f.partitions),
             memory_bytes: plan.memory,
         };
-        Ok(Explained { total, stages })
+        let polled = cube.store.access() == Access::Polled;
+        Ok(Explained { total, coalesced_gap_bytes: polled.then_some(plan.fetch.gap), stages })
     }
 
     /// Number of partitions of stage `k` of chain `i`: its patches in all tiles.
@@ -271,7 +331,9 @@ impl Prepared {
             walk: &schedule.walks[stage],
             threads: schedule.threads,
             window: schedule.window,
-            feed_bytes: plan.feed_bytes,
+            ahead: schedule.ahead,
+            fetch: plan.fetch,
+            index_bytes: plan.index_bytes,
         };
         for t in 0..schedule.tile_count() {
             let positions = schedule.tile(t);
