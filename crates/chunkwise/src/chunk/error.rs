@@ -90,7 +90,7 @@ pub enum ChunkError {
         /// The part of it that holds the chunk, or the index of a shard.
         bytes: ByteRange,
         /// What is wrong with them.
-        source: DecodeError,
+        source: Box<DecodeError>,
     },
 }
 

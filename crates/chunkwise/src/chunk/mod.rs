@@ -406,7 +406,7 @@ impl ChunkReader {
 
     fn decode_error_of(&self, chunk: &[u64], bytes: ByteRange, source: DecodeError) -> ChunkError {
         let key = self.address(chunk).map(|a| a.key).unwrap_or_default();
-        ChunkError::Decode { variable: self.label.clone(), chunk: chunk.to_vec(), key, bytes, source }
+        ChunkError::Decode { variable: self.label.clone(), chunk: chunk.to_vec(), key, bytes, source: Box::new(source) }
     }
 
     /// The part of its object that holds a chunk, as far as it is known.

@@ -31,10 +31,13 @@ pub struct Ahead {
     pub gap: u64,
 }
 
-/// A fetched chunk: where it lies in the bytes of its request.
+/// A fetched chunk, or why there is none.
 struct Arrived {
-    result: Result<(Fetched, Option<(Arc<Bytes>, Option<Range<usize>>)>), ChunkError>,
+    result: Result<(Fetched, Option<Part>), ChunkError>,
 }
+
+/// The bytes of a request, and where in them a chunk lies (`None`: they are the chunk).
+type Part = (Arc<Bytes>, Option<Range<usize>>);
 
 /// What one request gave, and the room that it takes until all its chunks are decoded.
 struct Bytes {
