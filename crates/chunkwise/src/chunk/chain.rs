@@ -4,6 +4,7 @@ use super::array::{ArrayStep, Known};
 use super::error::{BoxError, ChunkError, DecodeError};
 use super::pcodec;
 use super::step::{Size, Step, Tools, guarded};
+use super::whole::WholeShard;
 use chunkwise_core::cube::{Codec, DataType, TextKind, Variable};
 use chunkwise_core::dtype::DType;
 use std::num::NonZeroU64;
@@ -20,6 +21,8 @@ enum Cells {
     Pcodec(DType),
     /// Through zarrs, then turned as above.
     Zarrs { chain: Box<CodecChain>, dtype: zarrs::array::DataType, fill: FillValue, swap: usize },
+    /// A shard that is decoded whole.
+    Shard(Box<WholeShard>),
     /// `vlen-utf8`: counts and lengths between the bytes; left as it is for the reader of text.
     VlenText,
 }
@@ -35,8 +38,6 @@ pub(super) struct Chain {
     itemsize: usize,
     /// Bytes of a cell after the codecs of cells.
     coded_itemsize: usize,
-    /// Whether the chunk is a shard, or an inner shard of one.
-    shards: bool,
 }
 
 /// Decoded text of any length takes at most this much in one chunk: labels, and long descriptions of a CRS.
@@ -124,8 +125,14 @@ impl Chain {
                     Known::No => {}
                 }
             }
-            if name == "sharding_indexed" && arrays.iter().any(|step| !matches!(step, ArrayStep::Transpose(_))) {
-                return Err(wrong(codec, "it stands behind a codec that changes cells, which is not supported".into()));
+            if name == "sharding_indexed" && core.is_none() {
+                let transposed = arrays.iter().all(|step| matches!(step, ArrayStep::Transpose(_)));
+                if !(transposed && before.is_empty()) {
+                    let reason = "it stands behind a codec that changes cells, which is not supported";
+                    return Err(wrong(codec, reason.into()));
+                }
+                core = Some((codec, None));
+                continue;
             }
             match self::foreign(codec).map_err(|e| match e {
                 Some(source) => wrong(codec, source),
@@ -177,6 +184,9 @@ impl Chain {
                 return Err(wrong(main, "it stands behind a codec that is not supported before it".into()));
             }
             Cells::Pcodec(number)
+        } else if name == "sharding_indexed" {
+            let whole = arrays.iter().fold(shape.to_vec(), |shape, step| step.encoded_shape(&shape));
+            Cells::Shard(Box::new(WholeShard::new(variable, main, &whole)?))
         } else if foreign_main.is_none() && before.is_empty() {
             Cells::Plain { swap }
         } else {
@@ -199,15 +209,9 @@ impl Chain {
             let dtype = guarded(|| zarrs::array::DataType::from_metadata(&MetadataV3::new(name)));
             let dtype = dtype.map_err(|e| wrong(main, e))?;
             let chain = Box::new(CodecChain::new(before, bytes, Vec::new()));
-            // Inner chunks that a shard lacks hold it.
-            let fill = match variable.dtype.number() {
-                Some(_) if main.name == "sharding_indexed" => super::fill(variable)?,
-                _ => vec![0; coded_itemsize],
-            };
-            Cells::Zarrs { chain, dtype, fill: FillValue::new(fill), swap }
+            Cells::Zarrs { chain, dtype, fill: FillValue::new(vec![0; coded_itemsize]), swap }
         };
-        let shards = main.name == "sharding_indexed";
-        let chain = Chain { cells, steps, arrays, itemsize, coded_itemsize, shards };
+        let chain = Chain { cells, steps, arrays, itemsize, coded_itemsize };
         chain.sizes(shape).map_err(|source| ChunkError::Codec {
             variable: path(),
             codec: codecs.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
@@ -229,16 +233,13 @@ impl Chain {
             // What resists packing is kept as it is, with some bytes for each page.
             Cells::Pcodec(_) => Size::AtMost(coded.saturating_add(coded / 8).saturating_add(1 << 16)),
             Cells::VlenText => Size::AtMost(TEXT_BYTES),
+            Cells::Shard(shard) => Size::AtMost(shard.encoded_most(&self.coded_shape(shape))?),
             Cells::Zarrs { chain, dtype, fill, .. } => {
                 let shape = nonzero(&self.coded_shape(shape))?;
                 let size = guarded(|| chain.encoded_representation(&shape, dtype, fill))?;
                 match size {
                     zarrs::array::BytesRepresentation::FixedSize(n) => Size::Exact(n),
                     zarrs::array::BytesRepresentation::BoundedSize(n) => Size::AtMost(n),
-                    // A shard that is decoded whole: its inner chunks have bounds, and their index is small.
-                    zarrs::array::BytesRepresentation::UnboundedSize if self.shards => {
-                        Size::AtMost(coded.saturating_mul(2).saturating_add(1 << 20))
-                    }
                     zarrs::array::BytesRepresentation::UnboundedSize => {
                         return Err("the size of its bytes has no bound".into());
                     }
@@ -313,6 +314,11 @@ impl Chain {
         let swap = match &self.cells {
             Cells::VlenText => return Ok(()),
             Cells::Plain { swap } => *swap,
+            Cells::Shard(shard) => {
+                let encoded = std::mem::take(out);
+                shard.decode(&self.coded_shape(shape), &encoded, out)?;
+                1
+            }
             Cells::Pcodec(dtype) => {
                 let expected = shape.iter().fold(self.coded_itemsize as u64, |a, &n| a.saturating_mul(n));
                 let room = usize::try_from(expected).map_err(|_| DecodeError::Memory { bytes: expected })?;

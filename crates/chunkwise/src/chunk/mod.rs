@@ -12,6 +12,7 @@ mod pieces;
 mod shard;
 mod step;
 mod text;
+mod whole;
 
 pub use error::{BoxError, ChunkError, DecodeError};
 

@@ -168,6 +168,42 @@ fn the_cache_of_indexes_stays_bounded() {
 }
 
 #[test]
+fn damage_within_an_inner_shard_is_found() {
+    let sharding = |chunk: [u64; 2], codecs: Value| {
+        json!([{"name": "sharding_indexed", "configuration": {
+            "chunk_shape": chunk, "codecs": codecs, "index_codecs": [little(), crc32c()]}}])
+    };
+    let nested = sharding([4, 4], sharding([2, 2], json!([little(), zstd()])));
+    let mut variable = numbers(DType::Int32, &[16, 8], &[4, 4], nested);
+    variable.shards = Some(vec![ChunkSizes::Regular(8); 2]);
+    let whole = object(&variable);
+    let index = &whole[whole.len() - 68..];
+    let number = |at: usize| u64::from_le_bytes(index[at..at + 8].try_into().unwrap());
+    let (start, len) = (number(0), number(8));
+    let place = format!("`group/a/c/0/0`, {len} bytes from {start}): ");
+    let damaged = |change: &dyn Fn(&mut [u8])| {
+        let mut bytes = whole.clone();
+        change(&mut bytes[start as usize..(start + len) as usize]);
+        let said = said_of(&variable, &bytes);
+        said.split_once(&place).unwrap_or_else(|| panic!("{said}")).1.to_owned()
+    };
+    assert!(damaged(&|inner| *inner.last_mut().unwrap() ^= 1).starts_with("checksum `crc32c`"));
+    assert!(damaged(&|inner| inner[0] ^= 1).starts_with("codec `zstd`"));
+    let entries = |first: (u64, u64)| {
+        move |inner: &mut [u8]| {
+            let at = inner.len() - 68;
+            inner[at..at + 8].copy_from_slice(&first.0.to_le_bytes());
+            inner[at + 8..at + 16].copy_from_slice(&first.1.to_le_bytes());
+            let sum = crc32c::crc32c(&inner[at..at + 64]);
+            inner[at + 64..].copy_from_slice(&sum.to_le_bytes());
+        }
+    };
+    for entry in [(1 << 40, 8), (u64::MAX - 3, 8), (1 << 50, 1_000_000_000_000_000_000)] {
+        assert!(damaged(&entries(entry)).contains("which no object holds"), "{entry:?}");
+    }
+}
+
+#[test]
 fn shards_within_shards_and_beside_other_codecs_read_as_zarrs_reads_them() {
     let sharding = |chunk: [u64; 2], codecs: Value| {
         json!({"name": "sharding_indexed", "configuration": {
