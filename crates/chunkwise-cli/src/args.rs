@@ -108,6 +108,12 @@ pub(crate) struct DecodeArgs {
     pub(crate) valid: bool,
 }
 
+/// A price: a number that is not negative.
+fn price(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|p| p.is_finite() && *p >= 0.0);
+    number.ok_or_else(|| "a price is a number such as 0.09".to_owned())
+}
+
 /// How a job runs.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Running")]
@@ -121,6 +127,13 @@ pub(crate) struct JobArgs {
     /// Tell stages, chunks, bytes and memory, and run nothing.
     #[arg(long)]
     pub(crate) explain: bool,
+    /// What a gigabyte (10⁹ bytes) from the store costs, such as 0.09: chunks of a shard that lie apart are then fetched
+    /// together only where what is between them costs less than a request.
+    #[arg(long, value_name = "PRICE", value_parser = price)]
+    pub(crate) egress_price: Option<f64>,
+    /// What 1,000 requests cost, in the same currency [default: 0.0004].
+    #[arg(long, value_name = "PRICE", value_parser = price, requires = "egress_price")]
+    pub(crate) request_price: Option<f64>,
     /// Where the budget makes it necessary, decode chunks more than 4 times on average.
     #[arg(long)]
     pub(crate) allow_redecode: bool,

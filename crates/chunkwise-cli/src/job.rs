@@ -9,13 +9,14 @@ use crate::output::{self, Json, Overwrite, Record, TableFile};
 use crate::progress;
 use chunkwise::exec::{Counters, RunOptions};
 use chunkwise::job::output::OutputOptions;
-use chunkwise::job::plan::{Explained, Limits, Planned};
+use chunkwise::job::plan::{Certainty, Explained, Limits, Planned};
 use chunkwise::job::{JobError, Prepared, Request};
 use chunkwise::memory;
 use chunkwise::open::{OpenCube, open_with};
 use chunkwise::write::{Existing, WriteError, ZarrVersion, lies_within};
 use chunkwise_core::crs::{Crs, Georeference, find_georeference};
 use chunkwise_core::cube::Variable;
+use chunkwise_core::plan::fetch::Prices;
 use chunkwise_core::plan::schedule::{Redecode, Target};
 use chunkwise_core::select::{BoxQuery, parse_isel, parse_sel};
 use chunkwise_core::stat::Statistic;
@@ -231,7 +232,13 @@ impl Ready {
             CliError::says(format!("the job needs {needs}, the budget is {has}"))
                 .hint(format!("pass `--memory {}MiB`", needed.div_ceil(1 << 20)))
         };
-        let mut plan = prepared.plan(&cube, &targets, Limits { memory, threads, redecode }).map_err(|e| match e {
+        let usual = Prices::default();
+        let prices = Prices {
+            egress_per_gb: job.egress_price.unwrap_or(usual.egress_per_gb),
+            requests_per_1000: job.request_price.unwrap_or(usual.requests_per_1000),
+        };
+        let limits = Limits { memory, threads, redecode, prices };
+        let mut plan = prepared.plan(&cube, &targets, limits).map_err(|e| match e {
             JobError::Memory(refused) => refuse(refused.needed),
             other => other.into(),
         })?;
@@ -268,15 +275,24 @@ impl Ready {
                     let f = &s.figures;
                     writeln!(
                         out,
-                        "stage {}: {} chunks, {} requests, {} decoded ({:.1} ×), {} partitions, output {}",
+                        "stage {}: {} chunks, {}{} requests, {} decoded ({:.1} ×), {} partitions, output {}",
                         s.name,
                         f.chunks,
+                        match f.requests_are {
+                            Certainty::Exact => "",
+                            Certainty::AtMost => "at most ",
+                            Certainty::About => "about ",
+                        },
                         f.requests,
                         format_bytes(f.decoded_bytes.into()),
                         f.amplification,
                         f.partitions,
                         format_bytes(f.output_bytes.into())
                     )?;
+                }
+                if let Some(gap) = explained.coalesced_gap_bytes {
+                    let gap = format_bytes(gap.into());
+                    writeln!(out, "chunks of a shard no more than {gap} apart are fetched in one request")?;
                 }
                 let threads = self.plan.schedules.iter().map(|s| s.threads).max().unwrap_or(1);
                 writeln!(out, "memory {} on {threads} threads", format_bytes(explained.total.memory_bytes.into()))

@@ -166,8 +166,8 @@ pub struct Variable {
     pub view: Option<DType>,
     /// Chunks as they are decoded: of a sharded array, the inner chunks.
     pub chunks: Vec<ChunkSizes>,
-    /// Shape of a shard (one stored object), where the array is sharded.
-    pub shards: Option<Vec<u64>>,
+    /// Cells of shards (stored objects) along each dimension, where the array is sharded: made of whole chunks.
+    pub shards: Option<Vec<ChunkSizes>>,
     /// Zarr's fill value: what an absent chunk holds. `None`: undefined (v2 `null`), or text.
     pub fill_value: Option<Scalar>,
     /// CF packing.
@@ -308,5 +308,61 @@ impl Cube {
     /// The coordinate variable of dimension `dim`.
     pub fn coordinate(&self, dim: &str) -> Option<&Variable> {
         self.variables.get(dim).filter(|v| v.role == Role::Dimension)
+    }
+}
+
+/// The shard that holds a chunk, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardOf {
+    /// Index of the shard in the grid of shards.
+    pub index: Vec<u64>,
+    /// First chunk of the shard.
+    pub first: Vec<u64>,
+    /// Chunks of the shard along each dimension.
+    pub per: Vec<u64>,
+    /// The chunk, counted from the first one of the shard.
+    pub within: Vec<u64>,
+}
+
+impl Variable {
+    /// The shard that holds `chunk`; `None` where the array is not sharded.
+    pub fn shard_of(&self, chunk: &[u64]) -> Option<ShardOf> {
+        ShardOf::find(self.shards.as_ref()?, &self.chunks, chunk)
+    }
+}
+
+impl ShardOf {
+    /// The shard that holds `chunk` in grids of shards and of equal chunks; `None` where the chunks differ in size.
+    pub fn find(shards: &[ChunkSizes], chunks: &[ChunkSizes], chunk: &[u64]) -> Option<ShardOf> {
+        let mut found = ShardOf { index: Vec::new(), first: Vec::new(), per: Vec::new(), within: Vec::new() };
+        for ((shard, chunks), &c) in shards.iter().zip(chunks).zip(chunk) {
+            let ChunkSizes::Regular(size) = *chunks else { return None };
+            let (index, start, cells) = shard.locate(c.checked_mul(size)?);
+            found.index.push(index);
+            found.first.push(start / size);
+            found.per.push(cells / size);
+            found.within.push(c - start / size);
+        }
+        Some(found)
+    }
+
+    /// Place of the chunk within the shard, in C order.
+    pub fn position(&self) -> u64 {
+        self.per.iter().zip(&self.within).fold(0, |at, (&n, &c)| at * n + c)
+    }
+
+    /// Number of chunks of the shard; `None` where it passes all bounds.
+    pub fn count(&self) -> Option<u64> {
+        self.per.iter().try_fold(1u64, |a, &n| a.checked_mul(n))
+    }
+
+    /// Whether the chunk at a place of the shard has cells within an array of `shape`.
+    pub fn holds_cells(&self, mut position: u64, shape: &[u64], chunks: &[ChunkSizes]) -> bool {
+        let along = self.first.iter().zip(&self.per).zip(shape).zip(chunks);
+        along.rev().all(|(((first, n), cells), chunks)| {
+            let at = position % n;
+            position /= n;
+            (first + at).saturating_mul(chunks.longest()) < *cells
+        })
     }
 }

@@ -185,7 +185,7 @@ impl CreateSpec {
         let dims = like.dims.iter().zip(&like.shape).map(label).collect();
         let mut spec = CreateSpec::new(variable, dims, dtype);
         spec.chunks = like.dims.iter().zip(&like.chunks).map(|(d, c)| (d.clone(), first(c))).collect();
-        spec.shards = like.shards.as_ref().map(|s| like.dims.iter().cloned().zip(s.iter().copied()).collect());
+        spec.shards = like.shards.as_ref().map(|s| like.dims.iter().cloned().zip(s.iter().map(first)).collect());
         spec.missing = stored_mark(like);
         spec.fill = like.fill_value.filter(|_| like.zarr_format == 3 || spec.missing.is_none());
         let mut attrs = like.attrs.clone();

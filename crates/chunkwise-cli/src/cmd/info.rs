@@ -176,14 +176,15 @@ fn edges(labels: &Labels) -> Option<(f64, f64)> {
 }
 
 fn variable(variable: &Variable) -> Value {
-    let chunks: Vec<Value> = variable
-        .chunks
-        .iter()
-        .map(|sizes| match sizes {
-            ChunkSizes::Regular(n) => (*n).into(),
-            ChunkSizes::Listed(lengths) => lengths.clone().into(),
-        })
-        .collect();
+    let sizes = |sizes: &Vec<ChunkSizes>| -> Vec<Value> {
+        sizes
+            .iter()
+            .map(|sizes| match sizes {
+                ChunkSizes::Regular(n) => (*n).into(),
+                ChunkSizes::Listed(lengths) => lengths.clone().into(),
+            })
+            .collect()
+    };
     let decoded = match &variable.dtype {
         DataType::Number(_) => variable.decoded_dtype().map_or(Value::Null, |d| d.name().into()),
         other => other.name().into(),
@@ -194,8 +195,8 @@ fn variable(variable: &Variable) -> Value {
         "shape": variable.shape,
         "dtype": variable.dtype.name(),
         "decoded_dtype": decoded,
-        "chunks": chunks,
-        "shards": variable.shards,
+        "chunks": sizes(&variable.chunks),
+        "shards": variable.shards.as_ref().map(sizes),
         "codecs": variable.codecs,
         "fill_value": variable.fill_value.map_or(Value::Null, scalar),
         "missing": variable.missing.marks.iter().map(|&mark| scalar(mark)).collect::<Vec<_>>(),

@@ -1,6 +1,7 @@
 //! What a stage costs, known before it runs.
 
 use super::Stage;
+use super::fetch::INDEX_ENTRY;
 use serde::{Deserialize, Serialize};
 
 /// Figures of a stage.
@@ -34,6 +35,21 @@ impl Stage {
         cost.output_bytes = cells.saturating_mul(8 * columns);
         cost.leaves = self.dims.iter().map(|d| d.cuts.count()).fold(1, u64::saturating_mul);
         cost
+    }
+}
+
+impl Stage {
+    /// Bytes of the indexes of all shards that are touched, and of the largest one.
+    pub fn index_bytes(&self) -> (u64, u64) {
+        let (mut all, mut largest) = (0u64, 0u64);
+        for (a, array) in self.arrays.iter().enumerate() {
+            let Some(shards) = &array.shards else { continue };
+            let along = shards.iter().zip(&array.chunks).map(|(s, c)| (s.longest() / c.longest().max(1)).max(1));
+            let one = along.fold(INDEX_ENTRY, u64::saturating_mul);
+            all = all.saturating_add(self.touched(a).shards.saturating_mul(one));
+            largest = largest.max(one);
+        }
+        (all, largest)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a stage holds in memory while it is walked.
 
-use super::schedule::{Cut, Fetch, OutputArray, Sharing, Target, gcd};
+use super::schedule::{AHEAD, Cut, Fetch, OutputArray, Sharing, Target, gcd};
 use super::{Axis, Folded, Stage};
 use crate::cube::ChunkSizes;
 use crate::grid::{Cuts, Indices, Role, WalkDim};
@@ -11,6 +11,9 @@ use std::borrow::Cow;
 
 /// Decoders and encoders of one thread.
 const CODECS: u64 = 2 << 20;
+
+/// Bytes of one inner chunk in the index of an open shard, and what it takes to wait there.
+const INDEX_ENTRY: u64 = 24;
 
 /// A way to walk.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,8 @@ struct Loop {
     all: u64,
     /// Most chunks of one piece.
     most: u64,
+    /// Number of pieces, where they are patches.
+    patches: u64,
 }
 
 /// The loop over the parts of a dimension, and the chunks of an array along it (`None`: the array lacks it).
@@ -48,10 +53,12 @@ pub(super) struct Footprint<'a> {
     output_cells: u64,
     /// For each view: bytes of a chunk, patch loops and leaf loops by dimension.
     inputs: Vec<(u64, Vec<Loop>, Vec<Loop>)>,
-    /// For each output array: bytes of what is filled at once, and loops by dimension (`None`: not in the output).
+    /// For each output array: bytes of a chunk, and loops by dimension (`None`: not in the output).
     outputs: Vec<(u64, Vec<Option<Loop>>)>,
     /// Leaves of a patch, at most.
     patch_leaves: u64,
+    /// For each output array that is sharded.
+    shards: Vec<Shards>,
     /// Bytes of the largest output chunk.
     output_chunk: u64,
     patches: u64,
@@ -94,11 +101,12 @@ impl<'a> Footprint<'a> {
                 (bytes, loops(patch_loop), loops(leaf_loop))
             })
             .collect();
-        let outputs = output_loops(stage, &parts, target);
-        let largest = match target {
-            Target::Arrays(arrays) => arrays.iter().map(|a| bytes_of(&a.chunks, a)).max().unwrap_or(0),
-            _ => 0,
+        let arrays: &[OutputArray] = match target {
+            Target::Arrays(arrays) => arrays,
+            _ => &[],
         };
+        let outputs = arrays.iter().map(|a| (bytes_of(&a.chunks, a), output_loops(stage, &parts, &a.chunks))).collect();
+        let largest = arrays.iter().map(|a| bytes_of(&a.chunks, a)).max().unwrap_or(0);
         Footprint {
             stage,
             target,
@@ -108,6 +116,7 @@ impl<'a> Footprint<'a> {
             output_cells: product(most(&WalkDim::output_len)),
             inputs,
             outputs,
+            shards: arrays.iter().filter_map(|a| Shards::of(stage, &parts, a)).collect(),
             output_chunk: largest,
             patches: product(most(&WalkDim::patch_count)),
             patch_leaves: product(most(&WalkDim::most_intervals)).max(1),
@@ -157,6 +166,9 @@ impl<'a> Footprint<'a> {
                 bytes = bytes.saturating_add(threads.saturating_mul(3 * self.output_chunk));
                 for (size, loops) in &self.outputs {
                     bytes = bytes.saturating_add(frontier(loops, walk).saturating_mul(*size));
+                }
+                for shards in &self.shards {
+                    bytes = bytes.saturating_add(shards.bytes(walk));
                 }
             }
         }
@@ -214,7 +226,7 @@ fn frontier(loops: &[Option<Loop>], walk: Held<'_>) -> u64 {
 
 /// The patches of a dimension, and the chunks of an array along it (`None`: the array lacks it).
 fn patch_loop(parts: &[Cow<'_, WalkDim>], chunks: Option<&ChunkSizes>) -> Loop {
-    let mut l = Loop { pieces: Vec::new(), all: 0, most: 0 };
+    let mut l = Loop { pieces: Vec::new(), all: 0, most: 0, patches: 0 };
     for dim in parts {
         let patches = dim.patch_count();
         let Some(sizes) = chunks else {
@@ -258,7 +270,7 @@ fn patch_loop(parts: &[Cow<'_, WalkDim>], chunks: Option<&ChunkSizes>) -> Loop {
 
 /// The intervals of one patch of a dimension, and the chunks of an array along it.
 fn leaf_loop(parts: &[Cow<'_, WalkDim>], chunks: Option<&ChunkSizes>) -> Loop {
-    let mut l = Loop { pieces: Vec::new(), all: 0, most: 0 };
+    let mut l = Loop { pieces: Vec::new(), all: 0, most: 0, patches: 0 };
     for dim in parts {
         let intervals = dim.most_intervals();
         match chunks {
@@ -283,23 +295,14 @@ impl Loop {
     }
 }
 
-fn output_loops(stage: &Stage, parts: &[Vec<Cow<'_, WalkDim>>], target: &Target) -> Vec<(u64, Vec<Option<Loop>>)> {
-    let Target::Arrays(arrays) = target else { return Vec::new() };
-    let mut all = Vec::new();
-    for array in arrays {
-        // Encoded inner chunks wait for their shard; decoded ones for their last cell.
-        for sizes in std::iter::once(&array.chunks).chain(&array.shards) {
-            let mut axis = sizes.iter();
-            let loops = stage
-                .dims
-                .iter()
-                .zip(parts)
-                .map(|(d, part)| if d.is_output() { axis.next().map(|&c| output_loop(part, c)) } else { None })
-                .collect();
-            all.push((bytes_of(sizes, array), loops));
-        }
-    }
-    all
+/// The loops over the pieces of `sizes` cells that an output array is made of, by dimension of the stage.
+fn output_loops(stage: &Stage, parts: &[Vec<Cow<'_, WalkDim>>], sizes: &[u64]) -> Vec<Option<Loop>> {
+    let mut axis = sizes.iter();
+    let loops = |(d, part): (&WalkDim, &Vec<Cow<'_, WalkDim>>)| match d.is_output() {
+        true => axis.next().map(|&size| output_loop(part, size)),
+        false => None,
+    };
+    stage.dims.iter().zip(parts).map(loops).collect()
 }
 
 /// Patches of a dimension among which are all the ways in which its patches lie to chunks of `size` cells.
@@ -317,10 +320,11 @@ fn unlike_patches(dim: &WalkDim, size: u64) -> impl Iterator<Item = u64> {
 
 /// The patches of a dimension, and the chunks of `size` cells that they fill.
 fn output_loop(parts: &[Cow<'_, WalkDim>], size: u64) -> Loop {
-    let mut l = Loop { pieces: Vec::new(), all: 0, most: 0 };
+    let mut l = Loop { pieces: Vec::new(), all: 0, most: 0, patches: 0 };
     for dim in parts {
         let len = dim.output_len();
         let all = len.div_ceil(size);
+        l.patches = l.patches.max(dim.patch_count());
         for p in unlike_patches(dim, size) {
             let (a, b) = dim.patch_output(p);
             if a == b {
@@ -338,6 +342,72 @@ fn output_loop(parts: &[Cow<'_, WalkDim>], size: u64) -> Loop {
         }
     }
     l
+}
+
+/// The shards of one output array. Inner chunks are stored in C order: those that come before their turn wait.
+#[derive(Debug)]
+struct Shards {
+    loops: Vec<Option<Loop>>,
+    /// Bytes of an inner chunk, encoded as badly as can be.
+    chunk: u64,
+    /// Inner chunks of a shard, and most that one patch touches.
+    inner: u64,
+    patch: u64,
+    /// Inner chunks that wait in a shard while it is swept in C order.
+    slab: u64,
+    /// What one open shard keeps beside them; `None` where it is kept whole.
+    open: Option<u64>,
+}
+
+impl Shards {
+    fn of(stage: &Stage, parts: &[Vec<Cow<'_, WalkDim>>], array: &OutputArray) -> Option<Shards> {
+        let shape = array.shards.as_ref()?;
+        let per: Vec<u64> = shape.iter().zip(&array.chunks).map(|(s, c)| (s / c).max(1)).collect();
+        let inner = per.iter().fold(1u64, |a, &b| a.saturating_mul(b));
+        let chunk = bytes_of(&array.chunks, array);
+        let mut slab = 0;
+        let mut patch = 1u64;
+        // From the innermost dimension: whether patches cut it, and inner chunks of a shard within it.
+        let (mut cut, mut within) = (false, 1u64);
+        let dims: Vec<usize> = stage.output_dims().collect();
+        for ((&d, &size), per) in dims.iter().zip(&array.chunks).zip(&per).rev() {
+            let mut most = 0;
+            for dim in &parts[d] {
+                let len = dim.output_len();
+                // Chunks that end at or before a cell.
+                let ended = |to: u64| if to == len { len.div_ceil(size) } else { to / size };
+                for p in 0..dim.patch_count() {
+                    let (a, b) = dim.patch_output(p);
+                    most = most.max(ended(b).saturating_sub(ended(a)));
+                }
+            }
+            if cut && most > 1 {
+                slab = most.min(*per).saturating_mul(within);
+            }
+            patch = patch.saturating_mul(most.max(1));
+            cut |= parts[d].iter().any(|dim| dim.patch_count() > 1);
+            within = within.saturating_mul(*per);
+        }
+        let open = array.writer_bytes.map(|bytes| bytes.saturating_add(inner.saturating_mul(INDEX_ENTRY)));
+        let chunk = chunk.saturating_add(chunk / 64 + 4096);
+        Some(Shards { loops: output_loops(stage, parts, shape), chunk, inner, patch, slab, open })
+    }
+
+    fn bytes(&self, walk: Held<'_>) -> u64 {
+        let loops = || walk.order.iter().filter_map(|&d| self.loops[d].as_ref().map(|l| (d, l)));
+        let product = |f: &dyn Fn(&Loop) -> u64| loops().map(|(_, l)| f(l)).fold(1, u64::saturating_mul);
+        let touched = product(&|l| l.most);
+        let ahead = AHEAD * walk.threads as u64;
+        let open = frontier(&self.loops, walk).saturating_add(touched.saturating_mul(ahead)).min(product(&|l| l.all));
+        let whole = open.saturating_mul(self.inner.saturating_mul(self.chunk).saturating_add(self.inner * INDEX_ENTRY));
+        let Some(own) = self.open else { return whole };
+        let swept: Vec<usize> = loops().filter(|(_, l)| l.patches > 1).map(|(d, _)| d).collect();
+        if !swept.is_sorted() {
+            return whole;
+        }
+        let waiting = self.slab.saturating_mul(touched).saturating_add(self.patch.saturating_mul(ahead));
+        open.saturating_mul(own).saturating_add(waiting.saturating_mul(self.chunk)).min(whole)
+    }
 }
 
 fn bytes_of(sizes: &[u64], array: &OutputArray) -> u64 {

@@ -1,6 +1,7 @@
 //! The job as a value: stages, what they read, what they fold, what they cost.
 
 pub mod cost;
+pub mod fetch;
 mod footprint;
 pub mod lower;
 pub mod partition;

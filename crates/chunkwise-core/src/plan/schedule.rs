@@ -19,6 +19,9 @@ pub const MOST_AMPLIFICATION: f64 = 4.0;
 /// A dimension is cut into about so many tiles at most: a plan holds them all, and tries many ways.
 const MOST_TILES: u64 = 1 << 12;
 
+/// Where values go into shards, patches for each thread that may be in work past the first unfinished one.
+pub(super) const AHEAD: u64 = 2;
+
 /// Where finished values go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Target {
@@ -39,6 +42,16 @@ pub struct OutputArray {
     pub shards: Option<Vec<u64>>,
     /// Bytes of a cell.
     pub cell_bytes: u64,
+    /// Bytes that an object keeps which is written piece by piece; `None` where whole objects are kept until they are
+    /// complete.
+    pub writer_bytes: Option<u64>,
+}
+
+impl Target {
+    /// Whether values go into shards.
+    fn is_sharded(&self) -> bool {
+        matches!(self, Target::Arrays(arrays) if arrays.iter().any(|a| a.shards.is_some()))
+    }
 }
 
 /// The positions of each tile along one dimension.
@@ -73,6 +86,9 @@ pub struct Schedule {
     pub threads: usize,
     /// Leaves in work at once where threads share a patch.
     pub window: usize,
+    /// Patches that may be in work past the first unfinished one; `None`: any. Where values go into shards, what comes
+    /// before its turn waits.
+    pub ahead: Option<u64>,
     /// Bytes that it takes at most.
     pub bytes: u64,
     /// Decoded chunks in relation to those that one tile would decode.
@@ -147,7 +163,7 @@ impl Stage {
 pub fn schedule(chain: &[Stage], target: &Target, allowed: Allowance) -> Result<Schedule, u64> {
     let Some(last) = chain.last() else {
         let (tiles, walks) = (Vec::new(), Vec::new());
-        return Ok(Schedule { tiles, walks, threads: 1, window: 1, bytes: 0, amplification: 1.0 });
+        return Ok(Schedule { tiles, walks, threads: 1, window: 1, ahead: None, bytes: 0, amplification: 1.0 });
     };
     let orders = permutations(last.dims.len());
     let mut needed = u64::MAX;
@@ -178,7 +194,8 @@ pub fn schedule(chain: &[Stage], target: &Target, allowed: Allowance) -> Result<
             needed = needed.min(bytes);
             if bytes <= allowed.bytes {
                 let tiles = tiles.clone();
-                best = Some((rank, Schedule { tiles, walks, threads, window, bytes, amplification }));
+                let ahead = target.is_sharded().then_some(AHEAD * threads as u64);
+                best = Some((rank, Schedule { tiles, walks, threads, window, ahead, bytes, amplification }));
             }
         }
         // One tile on all threads: no tiles are better, and those of a long dimension are not made for nothing.

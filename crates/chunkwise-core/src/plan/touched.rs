@@ -33,10 +33,10 @@ impl Stage {
         let array = &self.arrays[a];
         let chunks = self.measure(a, &array.chunks, |d, sizes| d.chunks_touched(sizes), |_, _| 1);
         let cells = self.measure(a, &array.chunks, |d, sizes| d.cells_touched(sizes), |sizes, c| sizes.length(c));
-        let shards = array.shards.as_ref().map_or(0, |shards| {
-            let sizes: Vec<ChunkSizes> = shards.iter().map(|&n| ChunkSizes::Regular(n)).collect();
-            self.measure(a, &sizes, |d, sizes| d.chunks_touched(sizes), |_, _| 1)
-        });
+        let shards = array
+            .shards
+            .as_ref()
+            .map_or(0, |shards| self.measure(a, shards, |d, sizes| d.chunks_touched(sizes), |_, _| 1));
         Touched { chunks, cells, shards }
     }
 

@@ -4,6 +4,7 @@ use super::array::{ArrayStep, Known};
 use super::error::{BoxError, ChunkError, DecodeError};
 use super::pcodec;
 use super::step::{Size, Step, Tools, guarded};
+use super::whole::WholeShard;
 use chunkwise_core::cube::{Codec, DataType, TextKind, Variable};
 use chunkwise_core::dtype::DType;
 use std::num::NonZeroU64;
@@ -20,6 +21,8 @@ enum Cells {
     Pcodec(DType),
     /// Through zarrs, then turned as above.
     Zarrs { chain: Box<CodecChain>, dtype: zarrs::array::DataType, fill: FillValue, swap: usize },
+    /// A shard that is decoded whole.
+    Shard(Box<WholeShard>),
     /// `vlen-utf8`: counts and lengths between the bytes; left as it is for the reader of text.
     VlenText,
 }
@@ -122,8 +125,14 @@ impl Chain {
                     Known::No => {}
                 }
             }
-            if name == "sharding_indexed" {
-                return Err(wrong(codec, "shards within shards, or beside other codecs, are not supported".into()));
+            if name == "sharding_indexed" && core.is_none() {
+                let transposed = arrays.iter().all(|step| matches!(step, ArrayStep::Transpose(_)));
+                if !(transposed && before.is_empty()) {
+                    let reason = "it stands behind a codec that changes cells, which is not supported";
+                    return Err(wrong(codec, reason.into()));
+                }
+                core = Some((codec, None));
+                continue;
             }
             match self::foreign(codec).map_err(|e| match e {
                 Some(source) => wrong(codec, source),
@@ -175,6 +184,9 @@ impl Chain {
                 return Err(wrong(main, "it stands behind a codec that is not supported before it".into()));
             }
             Cells::Pcodec(number)
+        } else if name == "sharding_indexed" {
+            let whole = arrays.iter().fold(shape.to_vec(), |shape, step| step.encoded_shape(&shape));
+            Cells::Shard(Box::new(WholeShard::new(variable, main, &whole)?))
         } else if foreign_main.is_none() && before.is_empty() {
             Cells::Plain { swap }
         } else {
@@ -221,6 +233,7 @@ impl Chain {
             // What resists packing is kept as it is, with some bytes for each page.
             Cells::Pcodec(_) => Size::AtMost(coded.saturating_add(coded / 8).saturating_add(1 << 16)),
             Cells::VlenText => Size::AtMost(TEXT_BYTES),
+            Cells::Shard(shard) => Size::AtMost(shard.encoded_most(&self.coded_shape(shape))?),
             Cells::Zarrs { chain, dtype, fill, .. } => {
                 let shape = nonzero(&self.coded_shape(shape))?;
                 let size = guarded(|| chain.encoded_representation(&shape, dtype, fill))?;
@@ -247,6 +260,14 @@ impl Chain {
         match self.sizes(shape).ok()?.last()? {
             Size::Exact(n) => Some(*n),
             Size::AtMost(_) => None,
+        }
+    }
+
+    /// Bytes of an encoded chunk, at most, with some room for codecs that frame it otherwise than usual.
+    pub(super) fn encoded_most(&self, shape: &[u64]) -> u64 {
+        match self.sizes(shape).ok().and_then(|sizes| sizes.last().copied()) {
+            Some(Size::Exact(n) | Size::AtMost(n)) => n.saturating_mul(2).saturating_add(1 << 20),
+            None => u64::MAX,
         }
     }
 
@@ -293,6 +314,11 @@ impl Chain {
         let swap = match &self.cells {
             Cells::VlenText => return Ok(()),
             Cells::Plain { swap } => *swap,
+            Cells::Shard(shard) => {
+                let encoded = std::mem::take(out);
+                shard.decode(&self.coded_shape(shape), &encoded, out)?;
+                1
+            }
             Cells::Pcodec(dtype) => {
                 let expected = shape.iter().fold(self.coded_itemsize as u64, |a, &n| a.saturating_mul(n));
                 let room = usize::try_from(expected).map_err(|_| DecodeError::Memory { bytes: expected })?;

@@ -1,6 +1,6 @@
 //! What can go wrong with one chunk.
 
-use crate::store::StoreError;
+use crate::store::{ByteRange, StoreError};
 
 /// An error of any kind, as a cause.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -65,7 +65,7 @@ pub enum ChunkError {
         asked: &'static str,
     },
     /// The store could not give the bytes.
-    #[error("cannot fetch chunk {chunk:?} of `{variable}` (`{key}`)")]
+    #[error("cannot fetch chunk {chunk:?} of `{variable}` (`{key}`{})", part(*bytes))]
     Fetch {
         /// Path of the array.
         variable: String,
@@ -73,11 +73,13 @@ pub enum ChunkError {
         chunk: Vec<u64>,
         /// Key of the stored object.
         key: String,
+        /// The part of it that holds the chunk, or the index of a shard.
+        bytes: ByteRange,
         /// What the store said.
         source: Box<StoreError>,
     },
     /// The bytes are no chunk.
-    #[error("cannot decode chunk {chunk:?} of `{variable}` (`{key}`)")]
+    #[error("cannot decode chunk {chunk:?} of `{variable}` (`{key}`{})", part(*bytes))]
     Decode {
         /// Path of the array.
         variable: String,
@@ -85,9 +87,20 @@ pub enum ChunkError {
         chunk: Vec<u64>,
         /// Key of the stored object.
         key: String,
+        /// The part of it that holds the chunk, or the index of a shard.
+        bytes: ByteRange,
         /// What is wrong with them.
-        source: DecodeError,
+        source: Box<DecodeError>,
     },
+}
+
+/// A part of an object, for messages.
+fn part(bytes: ByteRange) -> String {
+    match bytes {
+        ByteRange::Whole => String::new(),
+        ByteRange::Suffix(len) => format!(", the last {len} bytes"),
+        ByteRange::Bounded { start, len } => format!(", {len} bytes from {start}"),
+    }
 }
 
 /// What is wrong with encoded bytes.
@@ -164,6 +177,34 @@ pub enum DecodeError {
         start: u64,
         /// Bytes.
         len: u64,
+    },
+    /// A chunk that is longer than any codec makes it.
+    #[error("the shard index places the chunk at {start} with {len} bytes; it can have no more than {most}")]
+    IndexLength {
+        /// First byte.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// The most that such a chunk can have.
+        most: u64,
+    },
+    /// Two chunks in parts of the same bytes.
+    #[error("the shard index is damaged: {len} bytes from {start} overlap {} bytes from {}", other.1, other.0)]
+    IndexOverlap {
+        /// First byte.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// First byte and bytes of the other.
+        other: (u64, u64),
+    },
+    /// Another number of bytes came than was asked for.
+    #[error("{found} bytes came, asked for {expected}")]
+    Piece {
+        /// Bytes that came.
+        found: u64,
+        /// Bytes asked for.
+        expected: u64,
     },
     /// The shard went away between reading its index and its chunk.
     #[error("the shard was removed while it was read")]

@@ -8,9 +8,11 @@ mod array;
 mod chain;
 mod error;
 mod pcodec;
+mod pieces;
 mod shard;
 mod step;
 mod text;
+mod whole;
 
 pub use error::{BoxError, ChunkError, DecodeError};
 
@@ -18,7 +20,9 @@ use crate::store::{ByteRange, Store, StoreError, join};
 use chain::{Buffers, Chain};
 use chunkwise_core::cube::{ChunkKeys, ChunkSizes, DataType, TextKind, Variable};
 use chunkwise_core::dtype::{Element, ForElement, Scalar};
-use shard::{Index, Shards, Slot};
+pub(crate) use pieces::Piece;
+pub(crate) use shard::IndexFormat;
+use shard::Shards;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use step::Size;
@@ -77,6 +81,8 @@ pub struct ChunkReader {
     grid: Vec<u64>,
     shards: Option<Shards>,
     chain: Chain,
+    /// Bytes of an encoded chunk, at most.
+    most: u64,
     /// One cell of an absent chunk, in the order of bytes of this machine.
     fill: Vec<u8>,
     fill_text: String,
@@ -126,9 +132,19 @@ impl ChunkReader {
             fill: fill(variable)?,
             fill_text: variable.encoding.fill_text.clone(),
             label: label(variable),
+            most: chain.encoded_most(&usual),
             chain,
             shards,
         })
+    }
+
+    /// Keeps the indexes of shards in about so many bytes, and one at least.
+    #[must_use]
+    pub fn with_index_bytes(mut self, bytes: u64) -> ChunkReader {
+        if let Some(shards) = &mut self.shards {
+            shards.keep(bytes);
+        }
+        self
     }
 
     /// The store that it reads from.
@@ -178,8 +194,9 @@ impl ChunkReader {
         let (object, within) = match &self.shards {
             None => (chunk.to_vec(), None),
             Some(shards) => {
-                let (object, within) = shards.place(chunk);
-                (object, Some(within))
+                let found = shards.find(chunk);
+                let within = found.position();
+                (found.index, Some(within))
             }
         };
         let joined = |separator: char| {
@@ -228,30 +245,10 @@ impl ChunkReader {
     /// # Errors
     /// There is no such chunk, it cannot be fetched, or the index of its shard is damaged.
     pub async fn fetch(&self, chunk: &[u64]) -> Result<(Fetched, Option<Vec<u8>>), ChunkError> {
-        let address = self.address(chunk)?;
-        let failed = |source| self.fetch_error(chunk, &address, source);
-        let mut fetched = Fetched::default();
-        let mut range = ByteRange::Whole;
-        if let (Some(shards), Some(within)) = (&self.shards, address.within) {
-            let slot = shards.slot(&address.object);
-            if slot.index.get().is_none() {
-                let _reading = slot.task.lock().await;
-                if slot.index.get().is_none() {
-                    let bytes = self.store.get_async(&address.key, shards.index_range()).await;
-                    let stored = self.keep_index(shards, &slot, chunk, &address, bytes)?;
-                    fetched.requests += 1;
-                    fetched.encoded_bytes += if stored { shards.index_size() } else { 0 };
-                }
-            }
-            match self.inner_range(shards, &slot, within, chunk)? {
-                Some(inner) => range = inner,
-                None => return Ok((fetched, None)),
-            }
-        }
-        let bytes = self.store.get_async(&address.key, range).await.map_err(failed)?;
-        if bytes.is_none() && self.shards.is_some() {
-            return Err(self.decode_error(chunk, DecodeError::Vanished));
-        }
+        let chunks = [chunk.to_vec()];
+        let (mut fetched, pieces) = self.locate(&chunks, 0, u64::MAX).await?;
+        let Some(piece) = pieces.first() else { return Ok((fetched, None)) };
+        let bytes = self.fetch_piece(&chunks, piece).await?;
         fetched.requests += 1;
         fetched.existed = bytes.is_some();
         fetched.encoded_bytes += bytes.as_ref().map_or(0, |b| b.len() as u64);
@@ -314,60 +311,32 @@ impl ChunkReader {
     fn load(&self, chunk: &[u64], encoded: &mut Vec<u8>) -> Result<Fetched, ChunkError> {
         let address = self.address(chunk)?;
         let failed = |source| self.fetch_error(chunk, &address, source);
-        let (Some(shards), Some(within)) = (&self.shards, address.within) else {
+        let Some(shards) = &self.shards else {
             let existed = self.store.get_into(&address.key, encoded).map_err(failed)?;
             let encoded_bytes = if existed { encoded.len() as u64 } else { 0 };
             return Ok(Fetched { existed, requests: 1, encoded_bytes });
         };
         encoded.clear();
         let mut fetched = Fetched::default();
-        let slot = shards.slot(&address.object);
+        let shard = shards.find(chunk);
+        let slot = shards.slot(&shard);
         if slot.index.get().is_none() {
             let _reading = slot.thread.lock().unwrap_or_else(PoisonError::into_inner);
             if slot.index.get().is_none() {
-                let bytes = self.store.get(&address.key, shards.index_range());
-                let stored = self.keep_index(shards, &slot, chunk, &address, bytes)?;
-                fetched.requests += 1;
-                fetched.encoded_bytes += if stored { shards.index_size() } else { 0 };
+                let bytes = self.store.get(&address.key, shards.index_range(&shard));
+                fetched = self.keep_index(&slot, &shard, chunk, &address, bytes)?;
             }
         }
-        let Some(range) = self.inner_range(shards, &slot, within, chunk)? else {
+        let entry = self.entry(&slot, &shard, chunk)?;
+        let Some((start, len)) = entry else {
             return Ok(fetched);
         };
-        let bytes = self.store.get(&address.key, range).map_err(failed)?;
+        let bytes = self.store.get(&address.key, ByteRange::Bounded { start, len }).map_err(failed)?;
         *encoded = bytes.ok_or_else(|| self.decode_error(chunk, DecodeError::Vanished))?;
         fetched.existed = true;
         fetched.requests += 1;
         fetched.encoded_bytes += encoded.len() as u64;
         Ok(fetched)
-    }
-
-    /// Puts an index into its slot; whether the shard is stored.
-    fn keep_index(
-        &self,
-        shards: &Shards,
-        slot: &Slot,
-        chunk: &[u64],
-        address: &Address,
-        bytes: Result<Option<Vec<u8>>, StoreError>,
-    ) -> Result<bool, ChunkError> {
-        let bytes = bytes.map_err(|source| self.fetch_error(chunk, address, source))?;
-        let index: Index = shards.parse(bytes.as_deref()).map_err(|e| self.decode_error(chunk, e))?;
-        let stored = index.is_some();
-        // Whoever came first has read the same bytes.
-        let _ = slot.index.set(index);
-        Ok(stored)
-    }
-
-    fn inner_range(
-        &self,
-        shards: &Shards,
-        slot: &Slot,
-        within: u64,
-        chunk: &[u64],
-    ) -> Result<Option<ByteRange>, ChunkError> {
-        let index = slot.index.get().unwrap_or(&None);
-        shards.range(index, within).map_err(|e| self.decode_error(chunk, e))
     }
 
     fn unpack(
@@ -423,17 +392,28 @@ impl ChunkReader {
     }
 
     fn fetch_error(&self, chunk: &[u64], address: &Address, source: StoreError) -> ChunkError {
-        ChunkError::Fetch {
-            variable: self.label.clone(),
-            chunk: chunk.to_vec(),
-            key: address.key.clone(),
-            source: Box::new(source),
-        }
+        let bytes = self.bytes_of(chunk);
+        self.fetch_error_of(chunk, &address.key, bytes, source)
+    }
+
+    fn fetch_error_of(&self, chunk: &[u64], key: &str, bytes: ByteRange, source: StoreError) -> ChunkError {
+        let (variable, chunk, key) = (self.label.clone(), chunk.to_vec(), key.to_owned());
+        ChunkError::Fetch { variable, chunk, key, bytes, source: Box::new(source) }
     }
 
     fn decode_error(&self, chunk: &[u64], source: DecodeError) -> ChunkError {
+        self.decode_error_of(chunk, self.bytes_of(chunk), source)
+    }
+
+    fn decode_error_of(&self, chunk: &[u64], bytes: ByteRange, source: DecodeError) -> ChunkError {
         let key = self.address(chunk).map(|a| a.key).unwrap_or_default();
-        ChunkError::Decode { variable: self.label.clone(), chunk: chunk.to_vec(), key, source }
+        ChunkError::Decode { variable: self.label.clone(), chunk: chunk.to_vec(), key, bytes, source: Box::new(source) }
+    }
+
+    /// The part of its object that holds a chunk, as far as it is known.
+    fn bytes_of(&self, chunk: &[u64]) -> ByteRange {
+        let known = self.check(chunk).ok().and(self.shards.as_ref()).and_then(|shards| shards.known(chunk));
+        known.map_or(ByteRange::Whole, |(start, len)| ByteRange::Bounded { start, len })
     }
 }
 

@@ -10,6 +10,7 @@ use zarrs::array::{Array, ArrayMetadata};
 use zarrs::storage::{ListableStorageTraits, ReadableStorageTraits};
 
 mod cells;
+mod shard;
 
 const _: fn() = || {
     fn shared<T: Send + Sync>() {}
@@ -59,9 +60,9 @@ fn numbers(dtype: DType, shape: &[u64], chunks: &[u64], codecs: Value) -> Variab
 
 /// What zarrs writes for the variable: value `i % 97` in cell `i`, in every chunk but the last.
 fn written(variable: &Variable) -> Arc<MemoryStore> {
-    let chunk_shape: Vec<u64> = variable.shards.clone().unwrap_or_else(|| {
-        variable.chunks.iter().map(|c| if let ChunkSizes::Regular(n) = c { *n } else { unreachable!() }).collect()
-    });
+    let sizes = variable.shards.as_ref().unwrap_or(&variable.chunks);
+    let chunk_shape: Vec<u64> =
+        sizes.iter().map(|c| if let ChunkSizes::Regular(n) = c { *n } else { unreachable!() }).collect();
     let metadata = json!({
         "zarr_format": 3, "node_type": "array", "shape": variable.shape,
         "data_type": variable.dtype.number().unwrap().name(), "fill_value": 7,
@@ -203,7 +204,9 @@ fn chunks_that_zarrs_wrote_read_as_they_were_through_every_chain() {
 #[test]
 fn fetching_and_decoding_apart_give_what_reading_gives() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    for mut variable in [numbers(DType::Int32, &[8, 8], &[4, 4], json!([little(), zstd()])), sharded("end", true)] {
+    for mut variable in
+        [numbers(DType::Int32, &[8, 8], &[4, 4], json!([little(), zstd()])), shard::sharded("end", true)]
+    {
         variable.fill_value = Some(Scalar::Int(7));
         let reader = ChunkReader::new(&variable, written(&variable)).unwrap();
         let last: Vec<u64> = reader.grid().iter().map(|n| n - 1).collect();
@@ -214,77 +217,6 @@ fn fetching_and_decoding_apart_give_what_reading_gives() {
             assert_eq!(out, read(&reader, &chunk).unwrap().1);
         }
     }
-}
-
-/// 10 x 8 cells, chunks of 2 x 2 in shards of 4 x 4.
-fn sharded(index: &str, checked: bool) -> Variable {
-    let index_codecs = if checked { json!([little(), crc32c()]) } else { json!([little()]) };
-    let sharding = json!([{"name": "sharding_indexed", "configuration": {
-        "chunk_shape": [2, 2], "codecs": [little(), zstd()], "index_codecs": index_codecs, "index_location": index}}]);
-    let mut variable = numbers(DType::Int32, &[10, 8], &[2, 2], sharding);
-    variable.shards = Some(vec![4, 4]);
-    variable
-}
-
-#[test]
-fn a_chunk_of_a_shard_takes_the_index_once_and_its_own_bytes() {
-    for (index, checked) in [("end", true), ("start", true), ("end", false), ("start", false)] {
-        let variable = sharded(index, checked);
-        let reader = ChunkReader::new(&variable, written(&variable)).unwrap();
-        let address = reader.address(&[3, 1]).unwrap();
-        assert_eq!(address, Address { key: "group/a/c/1/0".to_owned(), object: vec![1, 0], within: Some(3) });
-        let (first, cells) = read(&reader, &[3, 1]).unwrap();
-        // Cells (2, 2), (2, 3), (3, 2), (3, 3) of a shard whose cell (y, x) holds 4 y + x.
-        assert_eq!(cells, cell_bytes(DType::Int32, [10, 11, 14, 15].into_iter()));
-        assert_eq!(first.requests, 2);
-        let (second, cells) = read(&reader, &[2, 1]).unwrap();
-        assert_eq!(cells, cell_bytes(DType::Int32, [2, 3, 6, 7].into_iter()));
-        assert_eq!(second.requests, 1);
-        assert!(second.encoded_bytes < first.encoded_bytes);
-        let (absent, cells) = read(&reader, &[4, 3]).unwrap();
-        assert_eq!(cells, cell_bytes(DType::Int32, std::iter::repeat_n(7, 4)));
-        assert_eq!(absent, Fetched { existed: false, requests: 1, encoded_bytes: 0 });
-        assert_eq!(read(&reader, &[4, 2]).unwrap().0.requests, 0);
-    }
-}
-
-#[test]
-fn a_damaged_shard_is_an_error_that_names_it() {
-    let variable = sharded("end", true);
-    let store = written(&variable);
-    let key = "group/a/c/0/0";
-    let whole = store.get(key, ByteRange::Whole).unwrap().unwrap();
-    let fails = |bytes: &[u8]| {
-        store.put(key, bytes).unwrap();
-        let reader = ChunkReader::new(&variable, store.clone()).unwrap();
-        said(&read(&reader, &[0, 0]).unwrap_err())
-    };
-    let named = "cannot decode chunk [0, 0] of `group/a` (`group/a/c/0/0`): ";
-    assert_eq!(fails(&whole[..20]), format!("{named}the shard index holds 20 bytes, expected 68"));
-    assert_eq!(fails(&[]), format!("{named}the shard index holds 0 bytes, expected 68"));
-    let mut flipped = whole.clone();
-    let at = whole.len() - 30;
-    flipped[at] ^= 1;
-    assert!(fails(&flipped).starts_with(&format!("{named}checksum `crc32c`")));
-    for (start, len) in [(u64::MAX - 3, 8), (0, u64::MAX - 1), (1 << 40, 8), (u64::MAX, 0)] {
-        let mut entries: Vec<u8> = [start, len].iter().flat_map(|n: &u64| n.to_le_bytes()).collect();
-        entries.resize(64, 0xFF);
-        entries.extend(crc32c::crc32c(&entries).to_le_bytes());
-        assert!(fails(&entries).contains("chunk [0, 0] of `group/a` (`group/a/c/0/0`)"));
-    }
-}
-
-#[test]
-fn the_cache_of_indexes_stays_bounded() {
-    let variable = sharded("end", true);
-    let shards = Shards::of(&variable).unwrap().unwrap();
-    let most = (64 << 20) / (16 * 4 + 256);
-    for shard in 0..most + 10 {
-        shards.slot(&[shard, 0]);
-    }
-    assert!(shards.cached() <= most as usize);
-    let kept = shards.slot(&[most + 9, 0]);
-    assert!(Arc::ptr_eq(&kept, &shards.slot(&[most + 9, 0])));
 }
 
 #[test]
@@ -306,18 +238,6 @@ fn unknown_and_misplaced_codecs_are_refused_by_name() {
     );
     assert!(refused(json!([little(), {"name": "shuffle", "configuration": {"elementsize": -1}}])).contains("shuffle"));
     assert!(refused(json!([{"name": "vlen-utf8"}])).contains("vlen-utf8"));
-
-    let mut nested = sharded("end", true);
-    let inner = nested.encoding.codecs.clone();
-    nested.encoding.codecs[0].configuration["codecs"] = serde_json::to_value(inner).unwrap();
-    let error = ChunkReader::new(&nested, Arc::new(MemoryStore::new())).unwrap_err();
-    assert!(said(&error).contains("`sharding_indexed` of `group/a`"), "{}", said(&error));
-    assert!(said(&error).contains("shards within shards"));
-
-    let mut huge = sharded("end", true);
-    huge.shape = vec![u64::MAX, u64::MAX];
-    huge.shards = Some(vec![1 << 62, 1 << 62]);
-    assert!(ChunkReader::new(&huge, Arc::new(MemoryStore::new())).is_err());
 }
 
 #[test]

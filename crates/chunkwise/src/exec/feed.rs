@@ -5,11 +5,12 @@
 
 use super::ExecError;
 use super::cache::Counters;
-use crate::chunk::{ChunkError, ChunkReader, Fetched};
+use crate::chunk::{ChunkError, ChunkReader, Fetched, Piece};
 use chunkwise_core::plan::Stage;
+use chunkwise_core::plan::fetch::{Fetch, Fetches, Key};
 use chunkwise_core::plan::schedule::Walk;
-use chunkwise_core::plan::touched::Uses;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -21,11 +22,26 @@ const REQUESTS: usize = 256;
 /// Permits are counted in units of so many bytes.
 const UNIT: u64 = 1024;
 
-type Key = (usize, Vec<u64>);
+/// Bytes for what is fetched ahead, and between chunks of a shard that are read rather than asked around.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ahead {
+    /// What is on its way or waits to be decoded, at most.
+    pub bytes: u64,
+    /// Bytes between two chunks of a shard that one request reads with them.
+    pub gap: u64,
+}
 
-/// A fetched chunk, and the room that it takes.
+/// A fetched chunk, or why there is none.
 struct Arrived {
-    result: Result<(Fetched, Option<Vec<u8>>), ChunkError>,
+    result: Result<(Fetched, Option<Part>), ChunkError>,
+}
+
+/// The bytes of a request, and where in them a chunk lies (`None`: they are the chunk).
+type Part = (Arc<Bytes>, Option<Range<usize>>);
+
+/// What one request gave, and the room that it takes until all its chunks are decoded.
+struct Bytes {
+    bytes: Vec<u8>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -42,7 +58,7 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Starts to fetch what `stage` needs, holding at most `bytes`.
+    /// Starts to fetch what `stage` needs.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -50,7 +66,7 @@ impl Feed {
         stage: &Stage,
         readers: &[Arc<ChunkReader>],
         walk: &Walk,
-        bytes: u64,
+        ahead: Ahead,
     ) -> Result<Feed, ExecError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -59,34 +75,19 @@ impl Feed {
             .build()
             .map_err(ExecError::Threads)?;
         let slots = Arc::new(Slots::default());
-        let units = |bytes: u64| u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let all = units(bytes).max(1);
+        let all = units(ahead.bytes).max(1);
         let room = Arc::new(Semaphore::new(all as usize));
         let requests = Arc::new(Semaphore::new(REQUESTS));
         let (stage, readers, order) = (stage.clone(), readers.to_vec(), walk.order.clone());
         let into = slots.clone();
         runtime.spawn(async move {
-            for (array, chunk) in Needed::new(&stage, &order) {
-                let reader = readers[array].clone();
-                // Compression may add a little; one chunk alone is let through whatever its size.
-                let largest = reader.decoded_size(&chunk).map_or(all, |b| units(b + b / 64 + 4096).min(all));
-                let Ok(permit) = room.clone().acquire_many_owned(largest).await else { return };
-                let Ok(request) = requests.clone().acquire_owned().await else { return };
-                let into = into.clone();
-                tokio::spawn(async move {
-                    let result = reader.fetch(&chunk).await;
-                    drop(request);
-                    let mut room = permit;
-                    if let Ok((_, bytes)) = &result {
-                        let took = units(bytes.as_ref().map_or(0, |b| b.capacity() as u64));
-                        if took < largest {
-                            drop(room.split((largest - took) as usize));
-                        }
-                    }
-                    let mut arrived = into.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-                    arrived.insert((array, chunk), Arrived { result, _room: room });
-                    into.came.notify_all();
-                });
+            for fetch in Fetches::new(&stage, &order, ahead.bytes) {
+                // One chunk alone is let through whatever its size.
+                let Ok(room) = room.clone().acquire_many_owned(units(fetch.bytes).min(all)).await else { return };
+                let (slots, requests) = (into.clone(), requests.clone());
+                let reader = readers[fetch.array].clone();
+                let one = One { reader, fetch: Arc::new(fetch), slots, requests };
+                tokio::spawn(one.run(room, ahead.gap));
             }
         });
         Ok(Feed { slots, runtime: Some(runtime) })
@@ -115,9 +116,13 @@ impl Feed {
             slots = self.slots.came.wait_timeout(slots, wait).unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(slots);
-        let (fetched, bytes) = arrived.result?;
+        let (fetched, found) = arrived.result?;
         counters.add(&fetched);
-        Ok(decode(bytes.as_deref())?)
+        let bytes = found.as_ref().map(|(all, part)| match part {
+            Some(part) => &all.bytes[part.clone()],
+            None => all.bytes.as_slice(),
+        });
+        Ok(decode(bytes)?)
     }
 }
 
@@ -129,83 +134,81 @@ impl Drop for Feed {
     }
 }
 
-/// The chunks of a stage in the order of their first use.
-struct Needed<'a> {
-    stage: &'a Stage,
-    order: &'a [usize],
-    uses: Uses,
-    /// Chunks that later leaves need too, and how many.
-    again: HashMap<Key, u64>,
-    patch: u64,
-    leaf: u64,
-    /// Intervals of the patch in work, and its leaves.
-    open: Option<(Vec<(u64, u64)>, u64)>,
-    found: Vec<Key>,
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
 
-impl<'a> Needed<'a> {
-    fn new(stage: &'a Stage, order: &'a [usize]) -> Needed<'a> {
-        let (uses, again, found) = (Uses::new(stage), HashMap::new(), Vec::new());
-        Needed { stage, order, uses, again, patch: 0, leaf: 0, open: None, found }
-    }
+/// Chunks that are fetched together.
+#[derive(Clone)]
+struct One {
+    reader: Arc<ChunkReader>,
+    fetch: Arc<Fetch>,
+    slots: Arc<Slots>,
+    requests: Arc<Semaphore>,
+}
 
-    /// The first uses of the next leaf, last first; `false` where no leaf is left.
-    fn advance(&mut self) -> bool {
-        loop {
-            let (intervals, leaves) = match &self.open {
-                Some(open) => open,
-                None if self.patch == self.stage.patch_count() => return false,
-                None => {
-                    let intervals = self.stage.patch_intervals(&self.stage.patch_at(self.order, self.patch));
-                    let leaves = self.stage.leaf_count(&intervals);
-                    self.patch += 1;
-                    self.leaf = 0;
-                    self.open.insert((intervals, leaves))
-                }
+impl One {
+    async fn run(self, mut room: OwnedSemaphorePermit, gap: u64) {
+        let Ok(request) = self.requests.clone().acquire_owned().await else { return };
+        let (mut index, pieces) = match self.reader.locate(&self.fetch.chunks, gap, self.fetch.bytes).await {
+            Ok(found) => found,
+            Err(error) => return self.put(vec![(0, Arrived { result: Err(error) })]),
+        };
+        drop(request);
+        let fetched = pieces.iter().flat_map(|piece| &piece.chunks).map(|(n, _)| *n).collect::<Vec<_>>();
+        let absent = (0..self.fetch.chunks.len()).filter(|n| !fetched.contains(n));
+        // What the index took is counted with the chunk that is needed first.
+        let absent = absent.map(|n| {
+            let cost = if n == 0 { std::mem::take(&mut index) } else { Fetched::default() };
+            (n, Arrived { result: Ok((cost, None)) })
+        });
+        self.put(absent.collect());
+        for piece in pieces {
+            // What is known to be smaller than it could have been leaves room for others.
+            let own = piece.len().map_or(room.num_permits(), |len| (units(len) as usize).min(room.num_permits()));
+            let Some(own) = room.split(own) else { return };
+            let cost = match piece.chunks.iter().any(|(n, _)| *n == 0) {
+                true => std::mem::take(&mut index),
+                false => Fetched::default(),
             };
-            if self.leaf == *leaves {
-                self.open = None;
-                continue;
-            }
-            let leaf = self.stage.leaf_at(intervals, self.leaf);
-            self.leaf += 1;
-            let mut here: Vec<Key> = Vec::new();
-            for view in &self.stage.inputs {
-                let key = (view.array, self.stage.chunk_of(view, &leaf));
-                if !here.contains(&key) {
-                    here.push(key);
-                }
-            }
-            for key in here {
-                if self.uses.once(key.0) {
-                    self.found.push(key);
-                } else if let Some(left) = self.again.get_mut(&key) {
-                    *left -= 1;
-                    if *left == 0 {
-                        self.again.remove(&key);
-                    }
-                } else {
-                    let left = self.uses.of(self.stage, key.0, &key.1) - 1;
-                    if left > 0 {
-                        self.again.insert(key.clone(), left);
-                    }
-                    self.found.push(key);
-                }
-            }
-            self.found.reverse();
-            return true;
+            tokio::spawn(self.clone().fetch(piece, own, cost));
         }
     }
-}
 
-impl Iterator for Needed<'_> {
-    type Item = Key;
-    fn next(&mut self) -> Option<Key> {
-        while self.found.is_empty() {
-            if !self.advance() {
-                return None;
+    /// Fetches one piece; `cost` is what came before.
+    async fn fetch(self, piece: Piece, mut room: OwnedSemaphorePermit, mut cost: Fetched) {
+        let Ok(request) = self.requests.clone().acquire_owned().await else { return };
+        let result = self.reader.fetch_piece(&self.fetch.chunks, &piece).await;
+        drop(request);
+        // The chunk that is needed first bears the cost, and the error.
+        let first = piece.chunks.iter().map(|(n, _)| *n).min().unwrap_or(0);
+        let bytes = match result {
+            Ok(bytes) => bytes,
+            Err(error) => return self.put(vec![(first, Arrived { result: Err(error) })]),
+        };
+        cost.requests += 1;
+        cost.encoded_bytes += bytes.as_ref().map_or(0, |b| b.len() as u64);
+        let took = units(bytes.as_ref().map_or(0, |b| b.capacity() as u64)) as usize;
+        if took < room.num_permits() {
+            drop(room.split(room.num_permits() - took));
+        }
+        let bytes = bytes.map(|bytes| Arc::new(Bytes { bytes, _room: room }));
+        let arrived = piece.chunks.into_iter().map(|(n, part)| {
+            let mut own = if n == first { cost } else { Fetched::default() };
+            own.existed = bytes.is_some();
+            (n, Arrived { result: Ok((own, bytes.clone().map(|bytes| (bytes, part)))) })
+        });
+        self.put(arrived.collect());
+    }
+
+    /// Hands over what has come, by number of the chunk.
+    fn put(&self, all: Vec<(usize, Arrived)>) {
+        let mut slots = self.slots.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        for (number, arrived) in all {
+            if let Some(chunk) = self.fetch.chunks.get(number) {
+                slots.insert((self.fetch.array, chunk.clone()), arrived);
             }
         }
-        self.found.pop()
+        self.slots.came.notify_all();
     }
 }

@@ -11,8 +11,10 @@ mod fold;
 mod leaf;
 mod pool;
 mod stream;
+mod turns;
 
 pub use cache::Counters;
+pub use feed::Ahead;
 
 use crate::chunk::{ChunkError, ChunkReader};
 use crate::error::BoxError;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use stream::Stream;
 use thiserror::Error;
+use turns::Turns;
 
 /// How a run goes, whatever is run.
 #[derive(Clone, Debug)]
@@ -61,8 +64,12 @@ pub struct StageSchedule<'a> {
     pub threads: usize,
     /// Leaves in work at once where threads share a stream.
     pub window: usize,
-    /// Bytes of encoded chunks that are on their way or wait, where the store is polled.
-    pub feed_bytes: u64,
+    /// Patches that may be in work past the first unfinished one; `None`: any.
+    pub ahead: Option<u64>,
+    /// How far chunks are fetched ahead, where the store is polled.
+    pub fetch: Ahead,
+    /// Bytes of the indexes of shards that are kept.
+    pub index_bytes: u64,
 }
 
 /// Why a run ended early.
@@ -118,14 +125,15 @@ pub fn run(
     options: &RunOptions,
     schedule: StageSchedule<'_>,
 ) -> Result<(), ExecError> {
-    let readers = readers(stage, store)?;
+    let readers = readers(stage, store, Some(schedule.index_bytes))?;
     let polled = store.access() == Access::Polled;
     let feed = match polled {
-        true => Some(Feed::start(stage, &readers, schedule.walk, schedule.feed_bytes)?),
+        true => Some(Feed::start(stage, &readers, schedule.walk, schedule.fetch)?),
         false => None,
     };
     let chunks = Chunks::new(stage, &readers, counters, options, feed);
-    let job = Run { stage, chunks: &chunks, sink, options, walk: schedule.walk, schedule };
+    let turns = Turns::new(schedule.ahead);
+    let job = Run { stage, chunks: &chunks, sink, options, walk: schedule.walk, schedule, turns: &turns };
     // What is fetched ahead comes in the order of one stream.
     match schedule.walk.sharing {
         Sharing::Patches if !polled => job.by_patch(),
@@ -145,7 +153,7 @@ pub fn run_partition(
     counters: &Counters,
     options: &RunOptions,
 ) -> Result<Vec<Node>, ExecError> {
-    let readers = readers(stage, store)?;
+    let readers = readers(stage, store, None)?;
     let chunks = Chunks::new(stage, &readers, counters, options, None);
     let mut reader = LeafReader::new(&chunks);
     let mut folding = Folding::new(stage, &partition.patch);
@@ -214,11 +222,23 @@ pub fn finish(
     Ok(())
 }
 
-fn readers(stage: &Stage, store: &Arc<dyn Store>) -> Result<Vec<Arc<ChunkReader>>, ExecError> {
+fn readers(
+    stage: &Stage,
+    store: &Arc<dyn Store>,
+    index_bytes: Option<u64>,
+) -> Result<Vec<Arc<ChunkReader>>, ExecError> {
     if stage.format != FORMAT {
         return Err(ExecError::Format { found: stage.format });
     }
-    stage.arrays.iter().map(|a| Ok(Arc::new(ChunkReader::new(a, store.clone())?))).collect()
+    let sharded = stage.arrays.iter().filter(|a| a.shards.is_some()).count() as u64;
+    let reader = |array| -> Result<Arc<ChunkReader>, ExecError> {
+        let reader = ChunkReader::new(array, store.clone())?;
+        Ok(Arc::new(match index_bytes {
+            Some(bytes) => reader.with_index_bytes(bytes / sharded.max(1)),
+            None => reader,
+        }))
+    };
+    stage.arrays.iter().map(reader).collect()
 }
 
 /// One stage in work.
@@ -229,6 +249,7 @@ struct Run<'a> {
     options: &'a RunOptions,
     walk: &'a Walk,
     schedule: StageSchedule<'a>,
+    turns: &'a Turns,
 }
 
 impl Run<'_> {
@@ -288,6 +309,7 @@ impl Run<'_> {
                 if p >= patches {
                     return Ok(());
                 }
+                self.turns.wait(p, || self.check())?;
                 let patch = self.stage.patch_at(&self.walk.order, p);
                 let intervals = self.stage.patch_intervals(&patch);
                 let mut folding = Folding::new(self.stage, &patch);
@@ -297,7 +319,7 @@ impl Run<'_> {
                     folding.fold(self.stage, &leaf, &reader.read(&leaf)?)?;
                     self.count_leaf();
                 }
-                self.finish(&patch, folding)?;
+                self.finish(p, &patch, folding)?;
             }
         })
     }
@@ -315,7 +337,10 @@ impl Run<'_> {
         })
     }
 
-    fn finish(&self, patch: &[u64], folding: Folding) -> Result<(), ExecError> {
-        finish(self.stage, patch, folding.into_nodes(), self.sink, self.options)
+    /// Finishes the patch that is the `p`-th of the sweep.
+    fn finish(&self, p: u64, patch: &[u64], folding: Folding) -> Result<(), ExecError> {
+        finish(self.stage, patch, folding.into_nodes(), self.sink, self.options)?;
+        self.turns.done(p);
+        Ok(())
     }
 }

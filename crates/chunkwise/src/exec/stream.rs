@@ -27,6 +27,8 @@ struct Next {
 
 /// A patch whose leaves are in work.
 struct Patch {
+    /// Its number in the sweep.
+    number: u64,
     index: Vec<u64>,
     intervals: Vec<(u64, u64)>,
     leaves: u64,
@@ -83,16 +85,17 @@ impl Stream {
                 if next.patch == next.patches {
                     return Ok(None);
                 }
-                let patch = Arc::new(Patch::new(run, next.patch));
-                next.patch += 1;
-                match patch.leaves {
-                    // Nothing folds into it: it is finished as it is.
-                    0 => run.finish(&patch.index, Folding::new(run.stage, &patch.index))?,
-                    _ => next.open = Some((patch, 0)),
+                if run.turns.may_begin(next.patch) {
+                    let patch = Arc::new(Patch::new(run, next.patch));
+                    next.patch += 1;
+                    match patch.leaves {
+                        // Nothing folds into it: it is finished as it is.
+                        0 => run.finish(patch.number, &patch.index, Folding::new(run.stage, &patch.index))?,
+                        _ => next.open = Some((patch, 0)),
+                    }
+                    continue;
                 }
-                continue;
-            }
-            if next.in_work < run.schedule.window {
+            } else if next.in_work < run.schedule.window {
                 break;
             }
             run.check()?;
@@ -128,7 +131,11 @@ impl Stream {
                 if waiting.0 == patch.leaves {
                     drop(waiting);
                     return match folding.take() {
-                        Some(done) => run.finish(&patch.index, done),
+                        Some(done) => {
+                            run.finish(patch.number, &patch.index, done)?;
+                            self.wake();
+                            Ok(())
+                        }
                         None => Ok(()),
                     };
                 }
@@ -150,6 +157,7 @@ impl Patch {
         let intervals = stage.patch_intervals(&index);
         let leaf_cells: u64 = stage.dims.iter().map(|d| d.cuts.longest()).product();
         Patch {
+            number: p,
             leaves: stage.leaf_count(&intervals),
             small: stage.patch_cells(&index).saturating_mul(16) <= leaf_cells,
             folding: Mutex::new(Some(Folding::new(stage, &index))),

@@ -76,6 +76,8 @@ impl OutputArrays {
                 chunks: spec.chunks.clone(),
                 shards: spec.shards.clone(),
                 cell_bytes: t.output.stored.size() as u64,
+                // Folders append to files.
+                writer_bytes: Some(0),
             }
         };
         self.targets.iter().map(|chain| schedule::Target::Arrays(chain.iter().flatten().map(array).collect())).collect()

@@ -2,7 +2,7 @@
 
 use super::{JobError, MOST_ROWS, Prepared, keeps_stored};
 use crate::chunk::ChunkReader;
-use crate::exec::{self, Counters, ExecError, NoSink, RunOptions, Sink, StageSchedule};
+use crate::exec::{self, Ahead, Counters, ExecError, NoSink, RunOptions, Sink, StageSchedule};
 use crate::memory;
 use crate::open::OpenCube;
 use crate::sink::anomaly::AnomalySink;
@@ -12,6 +12,7 @@ use crate::store::Access;
 use chunkwise_core::cube::Packing;
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::cost::Cost;
+use chunkwise_core::plan::fetch::{Prices, gap};
 use chunkwise_core::plan::schedule::{Allowance, Fetch, Redecode, Schedule, Target, schedule};
 use serde::Serialize;
 use thiserror::Error;
@@ -20,6 +21,10 @@ use thiserror::Error;
 const TABLE_CELL: u64 = 320;
 /// Encoded bytes of polled stores that are on their way or wait, at most.
 const FEED: u64 = 64 << 20;
+/// What the indexes of shards take beside their entries.
+const INDEX_SLACK: u64 = 1 << 20;
+/// Leaves of a stage whose requests are told one by one; of more, the most that there can be.
+const TOLD: u64 = 1 << 20;
 
 /// What a job may take.
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +35,15 @@ pub struct Limits {
     pub threads: usize,
     /// Whether chunks may be decoded any number of times.
     pub redecode: Redecode,
+    /// What requests and bytes cost.
+    pub prices: Prices,
 }
 
 impl Default for Limits {
     /// [`memory::default_limit`], and all processors.
     fn default() -> Limits {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        Limits { memory: memory::default_limit(), threads, redecode: Redecode::Bounded }
+        Limits { memory: memory::default_limit(), threads, redecode: Redecode::Bounded, prices: Prices::default() }
     }
 }
 
@@ -47,8 +54,10 @@ pub struct Planned {
     pub schedules: Vec<Schedule>,
     /// Peak resident bytes that the process is projected to take.
     pub memory: u64,
-    /// Room for chunks that are fetched ahead; 0 where the store answers at once.
-    pub feed_bytes: u64,
+    /// Room for chunks that are fetched ahead, and what is read between them; nothing where the store answers at once.
+    pub fetch: Ahead,
+    /// Bytes of the indexes of shards that are kept.
+    pub index_bytes: u64,
 }
 
 /// What a plan says before it runs.
@@ -57,6 +66,8 @@ pub struct Explained {
     /// All stages together.
     #[serde(flatten)]
     pub total: Figures,
+    /// Bytes between two chunks of a shard that one request reads with them; `None` where each chunk is read by itself.
+    pub coalesced_gap_bytes: Option<u64>,
     /// Each stage.
     pub stages: Vec<ExplainedStage>,
 }
@@ -76,8 +87,10 @@ pub struct ExplainedStage {
 pub struct Figures {
     /// Chunks asked for; absent ones count.
     pub chunks: u64,
-    /// Requests to the store where all chunks exist.
+    /// Requests to the store where all chunks exist, and lie in C order in their shards.
     pub requests: u64,
+    /// How well that is known.
+    pub requests_are: Certainty,
     /// Bytes of these chunks as stored; `None` where only the store knows.
     pub encoded_bytes: Option<u64>,
     /// Bytes of these chunks once decoded.
@@ -94,10 +107,11 @@ pub struct Figures {
 
 impl Explained {
     /// What the stages cost together, in a process of `memory_bytes`.
-    fn of(stages: Vec<ExplainedStage>, memory_bytes: u64) -> Explained {
+    fn of(stages: Vec<ExplainedStage>, memory_bytes: u64, coalesced_gap_bytes: Option<u64>) -> Explained {
         let nothing = Figures {
             chunks: 0,
             requests: 0,
+            requests_are: Certainty::Exact,
             encoded_bytes: Some(0),
             decoded_bytes: 0,
             amplification: 1.0,
@@ -106,7 +120,7 @@ impl Explained {
             memory_bytes,
         };
         let total = stages.iter().fold(nothing, |all, s| all.plus(s.figures));
-        Explained { total, stages }
+        Explained { total, coalesced_gap_bytes, stages }
     }
 
     /// This and another job, of which one follows the other: stages of the same name and place count as one.
@@ -119,7 +133,7 @@ impl Explained {
                 None => self.stages.push(stage),
             }
         }
-        Explained::of(self.stages, memory)
+        Explained::of(self.stages, memory, self.coalesced_gap_bytes.or(other.coalesced_gap_bytes))
     }
 }
 
@@ -131,6 +145,7 @@ impl Figures {
         Figures {
             chunks: self.chunks + other.chunks,
             requests: self.requests + other.requests,
+            requests_are: self.requests_are.max(other.requests_are),
             encoded_bytes: self.encoded_bytes.zip(other.encoded_bytes).map(|(a, b)| a + b),
             decoded_bytes,
             amplification: if once > 0.0 { decoded_bytes as f64 / once } else { 1.0 },
@@ -139,6 +154,18 @@ impl Figures {
             memory_bytes: self.memory_bytes.max(other.memory_bytes),
         }
     }
+}
+
+/// How well a figure is known before the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    /// It is what the run counts.
+    Exact,
+    /// The run may count less: what lies between chunks of a shard may be little enough to be read with them.
+    AtMost,
+    /// The run may count more: the indexes of all shards do not fit in the budget, and some may be read again.
+    About,
 }
 
 /// A job that does not fit.
@@ -160,12 +187,24 @@ impl Prepared {
         if table && rows > MOST_ROWS {
             return Err(JobError::TooManyRows { rows });
         }
-        let (fetch, feed_bytes) = match cube.store.access() {
-            Access::Inline => (Fetch::Inline, 0),
-            Access::Polled => (Fetch::Ahead, FEED.min(limits.memory / 4)),
+        let access = cube.store.access();
+        let (fetch, ahead) = match access {
+            Access::Inline => (Fetch::Inline, Ahead::default()),
+            Access::Polled => {
+                let (latency, bandwidth) = access.pace();
+                let gap = gap(latency, bandwidth, limits.prices);
+                (Fetch::Ahead, Ahead { bytes: FEED.min(limits.memory / 4), gap })
+            }
         };
+        let indexes = self.chains.iter().flatten().map(Stage::index_bytes);
+        let (all, largest) = indexes.fold((0, 0), |(a, b), (c, d)| (a.max(c), b.max(d)));
+        let index_bytes = all.min((limits.memory / 16).max(largest)).saturating_add(all.min(INDEX_SLACK));
+        // While an index is read there are its bytes, and a part of it in order.
+        let index_read = largest.saturating_mul(2 * limits.threads.max(1) as u64);
         let held = self.cells_beside.saturating_add(if table { rows.saturating_mul(self.table_columns()) } else { 0 });
-        let base = (memory::base() + feed_bytes).saturating_add(held.saturating_mul(TABLE_CELL));
+        let base = [ahead.bytes, index_bytes, index_read, held.saturating_mul(TABLE_CELL)]
+            .into_iter()
+            .fold(memory::base(), u64::saturating_add);
         let allowed = Allowance {
             bytes: limits.memory.saturating_sub(base),
             threads: limits.threads.max(1),
@@ -193,7 +232,7 @@ impl Prepared {
             return Err(Refused { needed: base.saturating_add(bytes).next_multiple_of(1 << 20) }.into());
         }
         let most = schedules.iter().map(|s| s.bytes).max().unwrap_or(0).max(carried);
-        Ok(Planned { schedules, memory: base + most, feed_bytes })
+        Ok(Planned { schedules, memory: base + most, fetch: ahead, index_bytes })
     }
 
     /// Fits the request into `limits`, for [`Prepared::records`].
@@ -219,6 +258,28 @@ impl Prepared {
                 tiles => (0..tiles).map(|t| stage.tile(&schedule.tile(t)).cost()).fold(Cost::default(), Cost::plus),
             })
             .collect()
+    }
+
+    /// Requests of stage `k` of chain `i`, which `cost` counts chunk by chunk.
+    fn requests(&self, cube: &OpenCube, plan: &Planned, i: usize, k: usize, cost: &Cost) -> (u64, Certainty) {
+        let (stage, schedule) = (&self.chains[i][k], &plan.schedules[i]);
+        if stage.arrays.iter().all(|a| a.shards.is_none()) {
+            return (cost.requests, Certainty::Exact);
+        }
+        let kept = stage.index_bytes().0 <= plan.index_bytes;
+        let known = if kept { Certainty::Exact } else { Certainty::About };
+        if cube.store.access() == Access::Inline {
+            return (cost.requests, known);
+        }
+        if cost.leaves > TOLD {
+            return (cost.requests, known.max(Certainty::AtMost));
+        }
+        let of = |stage: &Stage| stage.requests(&schedule.walks[k].order, plan.fetch.bytes);
+        let tiles = (0..schedule.tile_count()).map(|t| of(&stage.tile(&schedule.tile(t))));
+        tiles.fold((0, known), |(count, known), found| {
+            let own = if found.at_most { Certainty::AtMost } else { Certainty::Exact };
+            (count + found.count, known.max(own))
+        })
     }
 
     /// Leaves that are folded in all stages: a measure of progress.
@@ -247,12 +308,14 @@ impl Prepared {
                         .zip(size.filter(|_| array.shards.is_none()))
                         .map(|(all, s)| all + s * cost.chunks);
                 }
+                let (requests, requests_are) = self.requests(cube, plan, i, k, &cost);
                 let names: Vec<&str> = stage.folded.iter().map(|f| f.name.as_str()).collect();
                 stages.push(ExplainedStage {
                     name: names.join(", "),
                     figures: Figures {
                         chunks: cost.chunks,
-                        requests: cost.requests,
+                        requests,
+                        requests_are,
                         encoded_bytes,
                         decoded_bytes: cost.decoded_bytes,
                         amplification: cost.decoded_bytes as f64 / once.decoded_bytes.max(1) as f64,
@@ -263,7 +326,8 @@ impl Prepared {
                 });
             }
         }
-        Ok(Explained::of(stages, plan.memory))
+        let polled = cube.store.access() == Access::Polled;
+        Ok(Explained::of(stages, plan.memory, polled.then_some(plan.fetch.gap)))
     }
 
     /// Number of partitions of stage `k` of chain `i`: its patches in all tiles.
@@ -307,7 +371,9 @@ impl Prepared {
             walk: &schedule.walks[stage],
             threads: schedule.threads,
             window: schedule.window,
-            feed_bytes: plan.feed_bytes,
+            ahead: schedule.ahead,
+            fetch: plan.fetch,
+            index_bytes: plan.index_bytes,
         };
         for t in 0..schedule.tile_count() {
             let positions = schedule.tile(t);

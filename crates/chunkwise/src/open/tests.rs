@@ -334,7 +334,10 @@ fn shards_and_listed_chunks_are_taken_apart() {
         "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]}}]);
     let a = alone(with(v3_array(&[8, 9], &[4, 9], &["y", "x"]), "codecs", sharding.clone()));
     assert_eq!(a.chunks, [ChunkSizes::Regular(2), ChunkSizes::Regular(3)]);
-    assert_eq!((a.shards, a.codecs.as_str(), a.problem), (Some(vec![4, 9]), "bytes(big), zstd(3)", None));
+    assert_eq!(
+        (a.shards, a.codecs.as_str(), a.problem),
+        (Some(vec![ChunkSizes::Regular(4), ChunkSizes::Regular(9)]), "bytes(big), zstd(3)", None)
+    );
     let a = alone(with(v3_array(&[8, 9], &[5, 9], &["y", "x"]), "codecs", sharding));
     assert!(a.problem.unwrap().contains("not made of whole chunks"));
 

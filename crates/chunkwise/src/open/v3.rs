@@ -237,20 +237,24 @@ fn shards(variable: &mut Variable) -> Result<(), String> {
     let Some(sharding) = chain.iter().find(|codec| codec.name == "sharding_indexed") else {
         return Ok(());
     };
+    if chain.len() > 1 {
+        // Beside other codecs a shard can only be decoded whole: it is one large chunk.
+        return Ok(());
+    }
     let inner = lengths(sharding.configuration.get("chunk_shape"), "chunk_shape")?;
     variable.codecs = describe(&codecs(sharding.configuration.get("codecs"), 1)?);
-    let outer: Option<Vec<u64>> = variable
-        .chunks
-        .iter()
-        .map(|sizes| match sizes {
-            ChunkSizes::Regular(length) => Some(*length),
-            ChunkSizes::Listed(_) => None,
-        })
-        .collect();
-    let outer = outer.ok_or("shards in a `rectilinear` grid are not known")?;
-    let fits = |(shard, chunk): (&u64, &u64)| *chunk > 0 && shard % chunk == 0;
+    let outer = std::mem::take(&mut variable.chunks);
+    let fits = |(shards, chunk): (&ChunkSizes, &u64)| match shards {
+        ChunkSizes::Regular(cells) => *chunk > 0 && cells % chunk == 0,
+        ChunkSizes::Listed(lengths) => *chunk > 0 && lengths.iter().all(|cells| cells % chunk == 0),
+    };
     if outer.len() != inner.len() || !outer.iter().zip(&inner).all(fits) {
-        return Err(format!("its shards {outer:?} are not made of whole chunks {inner:?}"));
+        let shown = |sizes: &ChunkSizes| match sizes {
+            ChunkSizes::Regular(cells) => cells.to_string(),
+            ChunkSizes::Listed(lengths) => short(&lengths.clone().into()),
+        };
+        let outer: Vec<String> = outer.iter().map(shown).collect();
+        return Err(format!("its shards [{}] are not made of whole chunks {inner:?}", outer.join(", ")));
     }
     variable.chunks = inner.into_iter().map(ChunkSizes::Regular).collect();
     variable.shards = Some(outer);

@@ -1,6 +1,6 @@
 //! A store that counts what is asked of it.
 
-use super::{Access, BoxFuture, ByteRange, Entry, Store, StoreError};
+use super::{Access, BoxFuture, ByteRange, Entry, ObjectWriter, Store, StoreError};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Wraps a store and counts requests and bytes; for tests, and for the summary of a run.
@@ -91,6 +91,12 @@ impl<S: Store> Store for Counted<S> {
     }
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.inner.put(key, bytes)
+    }
+    fn writer(&self, key: &str) -> Result<Option<Box<dyn ObjectWriter>>, StoreError> {
+        self.inner.writer(key)
+    }
+    fn writer_bytes(&self) -> Option<u64> {
+        self.inner.writer_bytes()
     }
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.inner.delete(key)

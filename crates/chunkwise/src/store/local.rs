@@ -1,6 +1,6 @@
 //! A folder of the local file system.
 
-use super::{Access, ByteRange, Entry, Store, StoreError, check_key, resolve};
+use super::{Access, ByteRange, Entry, ObjectWriter, Store, StoreError, check_key, resolve};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -64,6 +64,26 @@ impl LocalStore {
             ErrorKind::PermissionDenied => StoreError::Permission { location, key, source },
             ErrorKind::IsADirectory => StoreError::Folder { location, key },
             _ => StoreError::Io { action, location, key, source },
+        }
+    }
+
+    /// A new file beside `path`, whose folder is made where there is none.
+    fn aside(&self, path: &Path) -> io::Result<tempfile::NamedTempFile> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(ASIDE);
+        #[cfg(unix)]
+        {
+            // The process' own mask decides, as for any file: not the 0600 of temporary files.
+            use std::os::unix::fs::PermissionsExt as _;
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let folder = path.parent().unwrap_or(&self.root);
+        match builder.tempfile_in(folder) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                fs::create_dir_all(folder)?;
+                builder.tempfile_in(folder)
+            }
+            made => made,
         }
     }
 
@@ -168,26 +188,23 @@ impl Store for LocalStore {
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path(key)?;
-        let write = |folder: &Path| -> io::Result<()> {
-            let mut builder = tempfile::Builder::new();
-            builder.prefix(ASIDE);
-            #[cfg(unix)]
-            {
-                // The process' own mask decides, as for any file: not the 0600 of temporary files.
-                use std::os::unix::fs::PermissionsExt as _;
-                builder.permissions(fs::Permissions::from_mode(0o666));
-            }
-            let mut aside = builder.tempfile_in(folder)?;
+        let write = || -> io::Result<()> {
+            let mut aside = self.aside(&path)?;
             aside.write_all(bytes)?;
             aside.persist(&path).map_err(|e| e.error)?;
             Ok(())
         };
-        let folder = path.parent().unwrap_or(&self.root);
-        match write(folder) {
-            Err(e) if e.kind() == ErrorKind::NotFound => fs::create_dir_all(folder).and_then(|()| write(folder)),
-            done => done,
-        }
-        .map_err(|e| self.failed("write", key, e))
+        write().map_err(|e| self.failed("write", key, e))
+    }
+
+    fn writer(&self, key: &str) -> Result<Option<Box<dyn ObjectWriter>>, StoreError> {
+        let path = self.path(key)?;
+        let aside = self.aside(&path).map_err(|e| self.failed("write", key, e))?.into_temp_path();
+        Ok(Some(Box::new(Aside { store: self.clone(), key: key.to_owned(), path, aside })))
+    }
+
+    fn writer_bytes(&self) -> Option<u64> {
+        Some(0)
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -217,5 +234,31 @@ impl Store for LocalStore {
 fn name_of(entry: &Entry) -> &str {
     match entry {
         Entry::Object(name) | Entry::Folder(name) => name,
+    }
+}
+
+/// A file in the making, beside its place. It is open only while bytes are added: many shards may be in the making.
+#[derive(Debug)]
+struct Aside {
+    store: LocalStore,
+    key: String,
+    path: PathBuf,
+    aside: tempfile::TempPath,
+}
+
+impl ObjectWriter for Aside {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let write = || File::options().append(true).open(&self.aside)?.write_all(bytes);
+        write().map_err(|e| self.store.failed("write", &self.key, e))
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), StoreError> {
+        let Aside { store, key, path, aside } = *self;
+        aside.persist(path).map_err(|e| store.failed("write", &key, e.error))
+    }
+
+    fn abort(self: Box<Self>) -> Result<(), StoreError> {
+        let Aside { store, key, aside, .. } = *self;
+        aside.close().map_err(|e| store.failed("remove", &key, e))
     }
 }

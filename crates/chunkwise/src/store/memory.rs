@@ -1,6 +1,6 @@
 //! A store in the memory of the process.
 
-use super::{Access, ByteRange, Entry, Store, StoreError, check_key, resolve};
+use super::{Access, ByteRange, Entry, ObjectWriter, Store, StoreError, check_key, resolve};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
@@ -8,8 +8,10 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     name: String,
-    objects: RwLock<BTreeMap<String, Arc<[u8]>>>,
+    objects: Objects,
 }
+
+type Objects = Arc<RwLock<BTreeMap<String, Arc<[u8]>>>>;
 
 static NAMED: LazyLock<Mutex<HashMap<String, Arc<MemoryStore>>>> = LazyLock::new(Mutex::default);
 
@@ -23,7 +25,7 @@ impl MemoryStore {
     pub fn create(name: &str) -> Arc<MemoryStore> {
         let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
         let store = named.entry(name.to_owned());
-        store.or_insert_with(|| Arc::new(MemoryStore { name: name.to_owned(), objects: RwLock::default() })).clone()
+        store.or_insert_with(|| Arc::new(MemoryStore { name: name.to_owned(), objects: Objects::default() })).clone()
     }
 
     /// The store that `memory:NAME` names, if it was made.
@@ -109,6 +111,16 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn writer(&self, key: &str) -> Result<Option<Box<dyn ObjectWriter>>, StoreError> {
+        self.check(key)?;
+        Ok(Some(Box::new(Pieces { objects: Arc::clone(&self.objects), key: key.to_owned(), bytes: Vec::new() })))
+    }
+
+    /// The pieces are in memory as the object will be: nothing is kept beside it.
+    fn writer_bytes(&self) -> Option<u64> {
+        Some(0)
+    }
+
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.check(key)?;
         self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key);
@@ -119,6 +131,31 @@ impl Store for MemoryStore {
         let below = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         objects.retain(|key, _| !key.starts_with(&below));
+        Ok(())
+    }
+}
+
+/// An object in the making.
+#[derive(Debug)]
+struct Pieces {
+    objects: Objects,
+    key: String,
+    bytes: Vec<u8>,
+}
+
+impl ObjectWriter for Pieces {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), StoreError> {
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        objects.insert(self.key, self.bytes.into());
+        Ok(())
+    }
+
+    fn abort(self: Box<Self>) -> Result<(), StoreError> {
         Ok(())
     }
 }

@@ -195,3 +195,63 @@ fn requests_and_bytes_are_counted() {
     store.list_dir("").unwrap();
     assert_eq!((store.gets(), store.absent(), store.lists(), store.bytes()), (3, 1, 1, 14));
 }
+
+#[test]
+fn an_object_in_pieces_appears_when_it_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let put_only = PutOnly(MemoryStore::new());
+    let all: [Arc<dyn Store>; 3] = [
+        Arc::new(LocalStore::open(folder.path()).unwrap()),
+        Arc::new(Counted::new(MemoryStore::new())),
+        Arc::new(put_only),
+    ];
+    for store in all {
+        store.put("a/k", b"old").unwrap();
+        let mut pieces = writer(&store, "a/k").unwrap();
+        for piece in [b"0123".as_slice(), b"", b"45"] {
+            pieces.append(piece).unwrap();
+        }
+        assert_eq!(store.get("a/k", ByteRange::Whole).unwrap().unwrap(), b"old");
+        assert_eq!(store.list_dir("a").unwrap(), [Entry::Object("k".to_owned())]);
+        pieces.finish().unwrap();
+        assert_eq!(store.get("a/k", ByteRange::Whole).unwrap().unwrap(), b"012345");
+        for ends in [true, false] {
+            let mut pieces = writer(&store, "b/new").unwrap();
+            pieces.append(b"1").unwrap();
+            if ends {
+                pieces.abort().unwrap();
+            }
+        }
+        assert_eq!(store.list_dir("b").unwrap(), []);
+        assert!(writer(&store, "../b").is_err() || store.writer_bytes().is_none());
+    }
+    assert_eq!(fs::read_dir(folder.path().join("b")).unwrap().count(), 0);
+}
+
+/// A store that takes whole objects only.
+#[derive(Debug)]
+struct PutOnly(MemoryStore);
+
+impl Store for PutOnly {
+    fn location(&self) -> String {
+        self.0.location()
+    }
+    fn access(&self) -> Access {
+        self.0.access()
+    }
+    fn get(&self, key: &str, range: ByteRange) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(key, range)
+    }
+    fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        self.0.list_dir(prefix)
+    }
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.0.put(key, bytes)
+    }
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.delete(key)
+    }
+    fn delete_prefix(&self, prefix: &str) -> Result<(), StoreError> {
+        self.0.delete_prefix(prefix)
+    }
+}

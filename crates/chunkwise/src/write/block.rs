@@ -53,6 +53,16 @@ pub(crate) fn position(index: &[u64], shape: &[u64]) -> u64 {
     index.iter().zip(shape).fold(0, |acc, (&i, &n)| acc * n + i)
 }
 
+/// Index of a position in C order.
+pub(crate) fn index(mut position: u64, shape: &[u64]) -> Vec<u64> {
+    let mut index = vec![0; shape.len()];
+    for (i, &n) in index.iter_mut().zip(shape).rev() {
+        *i = position % n;
+        position /= n;
+    }
+    index
+}
+
 /// `size` bytes again and again.
 pub(crate) fn filled(cell: &[u8], cells: usize) -> Vec<u8> {
     if cell.iter().all(|&b| b == 0) { vec![0; cells * cell.len()] } else { cell.repeat(cells) }

@@ -9,7 +9,7 @@ use super::group::{self, Nodes};
 use super::journal::{InputIdentity, JOURNAL, Journal, JournalHead, Keeper};
 use super::lock::{self, ObjectLock};
 use super::place::{self, FolderLock, Place};
-use super::shard::Shards;
+use super::shard::{self, Shards};
 use crate::store::{Store, join};
 use chunkwise_core::cube::Attrs;
 use std::borrow::Cow;
@@ -197,7 +197,8 @@ impl CubeWriter {
     /// Writes one chunk (of a sharded array, an inner chunk): native-endian cells in C order, either all of the chunk,
     /// filled up with the fill value, or only those within the array.
     ///
-    /// Inner chunks are held, encoded, until their shard is complete ([`CubeWriter::held_bytes`]).
+    /// Inner chunks are stored in C order as they come; those before their turn are held, encoded, until then
+    /// ([`CubeWriter::held_bytes`]). None may come twice.
     ///
     /// # Errors
     /// No such chunk, a wrong number of bytes, or the object cannot be written (the disk is full).
@@ -219,11 +220,25 @@ impl CubeWriter {
                 None => self.clear(&array.key(chunk)),
             };
         }
-        match self.shards.add(number, array, chunk, encoded)? {
-            Some((index, Some(bytes))) => self.put(&array.key(&index), &bytes),
-            Some((index, None)) => self.clear(&array.key(&index)),
-            None => Ok(()),
-        }
+        let done = self.with_target(|target| self.shards.add((number, array), chunk, encoded, target))?;
+        done.map_or(Ok(()), |done| self.shard_done(done))
+    }
+
+    fn with_target<T>(&self, work: impl FnOnce(shard::Target<'_>) -> T) -> T {
+        let key = |own: &str| join(&self.prefix, own);
+        let failed = |own: &str, source| self.object_error(&key(own), source);
+        work(shard::Target { store: &self.store, key: &key, failed: &failed })
+    }
+
+    fn shard_done(&self, (key, stored): shard::Complete) -> Result<(), WriteError> {
+        let Some(bytes) = stored else { return self.clear(&key) };
+        self.count_object(bytes);
+        Ok(())
+    }
+
+    fn count_object(&self, bytes: u64) {
+        self.counts[2].fetch_add(1, Ordering::Relaxed);
+        self.counts[3].fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Writes all cells of a small array: native-endian, in C order.
@@ -254,7 +269,7 @@ impl CubeWriter {
         }
     }
 
-    /// Bytes of encoded inner chunks that wait for their shard.
+    /// Bytes of encoded inner chunks that wait for their turn in their shard.
     pub fn held_bytes(&self) -> u64 {
         self.shards.held()
     }
@@ -266,8 +281,7 @@ impl CubeWriter {
     }
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), WriteError> {
-        self.counts[2].fetch_add(1, Ordering::Relaxed);
-        self.counts[3].fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.count_object(bytes.len() as u64);
         let key = join(&self.prefix, key);
         self.store.put(&key, bytes).map_err(|source| self.object_error(&key, source))
     }
@@ -296,10 +310,8 @@ impl CubeWriter {
     /// # Errors
     /// Something cannot be written; the output is then still unfinished.
     pub fn finish(mut self) -> Result<Written, WriteError> {
-        while let Some((number, (index, bytes))) = self.shards.take() {
-            if let Some(bytes) = bytes {
-                self.put(&self.arrays[number].key(&index), &bytes)?;
-            }
+        while let Some(done) = self.with_target(|target| self.shards.take(&self.arrays, target))? {
+            self.shard_done(done)?;
         }
         let mut nodes = Nodes::new();
         for array in &self.arrays {

@@ -35,8 +35,8 @@ pub enum WriteError {
         /// Chunks along each dimension.
         grid: Vec<u64>,
     },
-    /// A chunk that was given after its shard had been stored.
-    #[error("chunk {chunk:?} of `{array}` came after its shard `{key}` was stored")]
+    /// A chunk that was given before, or after its shard had been stored.
+    #[error("chunk {chunk:?} of `{array}` came again, or after its shard `{key}` was stored")]
     ShardIsStored {
         /// Path of the array.
         array: String,

@@ -1,7 +1,7 @@
 //! Writing: new cubes, and cells of cubes that exist.
 
 mod array;
-mod block;
+pub(crate) mod block;
 mod codec;
 mod cube;
 mod error;

@@ -1,5 +1,7 @@
 //! Cells written into a box of an array that exists.
 
+mod inner;
+
 use super::block::{self, At};
 use super::error::WriteError;
 use super::journal::JOURNAL;
@@ -7,6 +9,7 @@ use super::lock::{self, ObjectLock};
 use super::place::Place;
 use crate::store::{Access, ByteRange, Store, StoreError, join};
 use chunkwise_core::dtype::{DType, Element};
+use inner::Inner;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
@@ -144,7 +147,8 @@ pub enum RegionError {
 ///
 /// Whole chunks are written without being read, parts of chunks by reading, changing and writing under a lock, so that
 /// blocks written at the same time all survive where they do not overlap. Where they do, the cells of one of them stay,
-/// chunk by chunk. Of a sharded array the unit is the shard: a block that covers whole shards needs no reading. Objects
+/// chunk by chunk. Of a sharded array the unit is the shard: a block that covers whole shards needs no reading, and of others the inner
+/// chunks that it does not touch are copied as they are stored. Objects
 /// appear whole or not at all; a run that is killed leaves some written and others not. A chunk left with nothing but
 /// the fill value is removed.
 ///
@@ -214,6 +218,8 @@ struct Target {
     fill: Vec<u8>,
     skips_fill: bool,
     codec: CodecOptions,
+    /// What is in a stored object, where it is a shard that need not be whole in memory.
+    inner: Option<Inner>,
 }
 
 impl Target {
@@ -247,6 +253,7 @@ impl Target {
         let dtype =
             element(&mut node).ok_or_else(|| bad(format!("its type `{}` holds no numbers", type_name(&node))))?;
         let skips_fill = !node["fill_value"].is_null();
+        let codecs = node.clone();
         let metadata: ArrayMetadata =
             serde_json::from_value(node).map_err(|e| bad(format!("its metadata cannot be understood ({e})")))?;
         let array =
@@ -266,6 +273,7 @@ impl Target {
         {
             return Err(bad(format!("its chunk grid `{}` cannot be written", v3.chunk_grid.name())));
         }
+        let inner = Inner::of(&codecs, &chunk).map_err(&bad)?;
         let cells = chunk.iter().try_fold(dtype.size() as u64, |n, &c| n.checked_mul(c));
         if cells.is_none_or(|bytes| bytes > isize::MAX as u64) {
             return Err(bad(format!("its chunks of {chunk:?} cells are too large")));
@@ -285,6 +293,7 @@ impl Target {
             fill,
             skips_fill,
             codec: CodecOptions::default().with_concurrent_target(1).with_store_empty_chunks(false),
+            inner,
         })
     }
 
@@ -384,6 +393,9 @@ impl Target {
         // A whole chunk is locked too: else it could fall between another's reading and writing, and be lost.
         let _lock =
             ObjectLock::take(&format!("{}\0{}", self.location, self.path), self.folder.as_deref(), name.as_str())?;
+        if let Some(inner) = &self.inner {
+            return self.write_shard(inner, index, &key, part.whole, block);
+        }
         let size = self.dtype.size();
         let shape = self.array.chunk_shape(index).map_err(|e| self.unsupported(&e))?;
         let cells = self.chunk.iter().product::<u64>() as usize;
@@ -391,8 +403,7 @@ impl Target {
         if !part.whole
             && let Some(encoded) = self.store.get(&key, ByteRange::Whole)?
         {
-            let bad =
-                |problem: String| RegionError::Decode { location: self.location.clone(), key: key.clone(), problem };
+            let bad = |problem: String| self.bad(&key, problem);
             let decoded = self
                 .array
                 .codecs()
@@ -425,6 +436,10 @@ impl Target {
 
     fn unsupported(&self, e: &dyn std::error::Error) -> RegionError {
         RegionError::Unsupported { array: self.path.clone(), problem: e.to_string() }
+    }
+
+    fn bad(&self, key: &str, problem: String) -> RegionError {
+        RegionError::Decode { location: self.location.clone(), key: key.to_owned(), problem }
     }
 
     fn failed(&self, key: &str, source: StoreError) -> RegionError {

@@ -1,11 +1,22 @@
-//! Shards: inner chunks in C order, then an index with a checksum, as `sharding_indexed` with `index_location: end` has it.
+//! Shards: encoded inner chunks in C order and their index, as `sharding_indexed` has them.
+//!
+//! A shard is written inner chunk by inner chunk, whichever threads encode them: what comes before its turn waits,
+//! encoded, and its bytes are the same whatever the order in which it was given.
 
 use super::array::ArrayWriter;
 use super::block;
 use super::error::WriteError;
+use crate::chunk::IndexFormat;
+use crate::store::{ObjectWriter, Store, StoreError, writer};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Stands in both fields of the index for an inner chunk that is not there.
+pub(crate) const ABSENT: (u64, u64) = (u64::MAX, u64::MAX);
+
+/// The index of new shards: behind the inner chunks, little-endian, with a checksum.
+const FORMAT: IndexFormat = IndexFormat { at_start: false, big_endian: false, checksum: true };
 
 /// Shards of all arrays of an output that are not complete yet.
 #[derive(Debug, Default)]
@@ -14,122 +25,239 @@ pub(crate) struct Shards {
     held: AtomicU64,
 }
 
+/// An array of the output, and a shard of it.
+type Key = (usize, Vec<u64>);
+
 #[derive(Debug, Default)]
 struct Open {
-    /// By array and index of the shard.
-    shards: BTreeMap<(usize, Vec<u64>), Shard>,
-    stored: HashSet<(usize, Vec<u64>)>,
+    shards: BTreeMap<Key, Arc<Mutex<Shard>>>,
+    stored: HashSet<Key>,
 }
 
-/// The inner chunks of one shard.
+/// A shard in the making.
 #[derive(Debug)]
 struct Shard {
-    /// By position in C order; `None`: not there (all fill, beside the array, or yet to come).
-    chunks: Vec<Option<Vec<u8>>>,
-    given: Vec<bool>,
+    file: ShardFile,
+    /// The inner chunk whose turn it is, by its position in C order.
+    next: u64,
+    /// Inner chunks before their turn; `None`: all fill.
+    waiting: BTreeMap<u64, Option<Vec<u8>>>,
     /// Inner chunks that hold cells and have yet to come.
     left: u64,
+    /// Inner chunks along each dimension, and those that hold cells.
+    per: Vec<u64>,
+    within: Vec<u64>,
 }
 
-/// A shard as it is to be stored: index, and bytes unless no inner chunk is there.
-pub(crate) type Complete = (Vec<u64>, Option<Vec<u8>>);
+/// Where shards are stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) store: &'a Arc<dyn Store>,
+    /// The full key of a shard, by the array's own key of it.
+    pub(crate) key: &'a dyn Fn(&str) -> String,
+    pub(crate) failed: &'a dyn Fn(&str, StoreError) -> WriteError,
+}
+
+/// A shard that is complete: its key as the array has it, and the bytes stored; `None` where no inner chunk is there, so
+/// that nothing was.
+pub(crate) type Complete = (String, Option<u64>);
 
 impl Shards {
-    /// Encoded bytes that wait for their shard to be complete.
+    /// Encoded bytes that wait for their turn.
     pub(crate) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Adds an inner chunk; gives the shard when that was the last.
+    /// Adds an inner chunk, and stores it if it is its turn; says so when the shard is complete with it.
     pub(crate) fn add(
         &self,
-        number: usize,
-        array: &ArrayWriter,
+        (number, array): (usize, &ArrayWriter),
         chunk: &[u64],
         encoded: Option<Vec<u8>>,
+        target: Target<'_>,
     ) -> Result<Option<Complete>, WriteError> {
         let per = array.chunks_per_object();
         let index: Vec<u64> = chunk.iter().zip(&per).map(|(c, p)| c / p).collect();
-        let within: Vec<u64> = chunk.iter().zip(&per).map(|(c, p)| c % p).collect();
-        let at = block::position(&within, &per) as usize;
+        let inner: Vec<u64> = chunk.iter().zip(&per).map(|(c, p)| c % p).collect();
+        let at = block::position(&inner, &per);
+        let own = array.key(&index);
+        let again =
+            || WriteError::ShardIsStored { array: array.spec().path.clone(), chunk: chunk.to_vec(), key: own.clone() };
+        let key = (number, index);
         let shard = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let key = (number, index);
+            let mut open = lock(&self.open);
             if open.stored.contains(&key) {
-                return Err(WriteError::ShardIsStored {
-                    array: array.spec().path.clone(),
-                    chunk: chunk.to_vec(),
-                    key: array.key(&key.1),
-                });
+                return Err(again());
             }
-            let shard = open.shards.entry(key.clone()).or_insert_with_key(|key| Shard::new(array, &key.1));
-            let bytes = encoded.as_ref().map_or(0, Vec::len) as u64;
-            let before = shard.chunks[at].as_ref().map_or(0, Vec::len) as u64;
-            self.held.fetch_add(bytes, Ordering::Relaxed);
-            self.held.fetch_sub(before, Ordering::Relaxed);
-            shard.chunks[at] = encoded;
-            if !shard.given[at] {
-                shard.given[at] = true;
-                shard.left -= 1;
-            }
-            if shard.left > 0 {
-                return Ok(None);
-            }
-            let shard = open.shards.remove(&key);
-            open.stored.insert(key.clone());
-            shard.map(|shard| (key.1, shard))
+            let new = |key: &Key| Arc::new(Mutex::new(Shard::new(array, &key.1)));
+            open.shards.entry(key.clone()).or_insert_with_key(new).clone()
         };
-        Ok(shard.map(|(index, shard)| (index, self.close(shard))))
-    }
-
-    /// Takes a shard that is not complete: what did not come is empty. `None` when there is none left.
-    pub(crate) fn take(&self) -> Option<(usize, Complete)> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let (key, shard) = open.shards.pop_first()?;
-        open.stored.insert(key.clone());
+        let mut shard = lock(&shard);
+        if at < shard.next || shard.waiting.contains_key(&at) {
+            return Err(again());
+        }
+        self.held.fetch_add(encoded.as_ref().map_or(0, Vec::len) as u64, Ordering::Relaxed);
+        shard.waiting.insert(at, encoded);
+        shard.left -= 1;
+        self.advance(&mut shard, &own, target, false)?;
+        if shard.left > 0 {
+            return Ok(None);
+        }
+        let mut open = lock(&self.open);
+        open.shards.remove(&key);
+        open.stored.insert(key);
         drop(open);
-        Some((key.0, (key.1, self.close(shard))))
+        let begin = || writer(target.store, &(target.key)(&own));
+        let stored = shard.file.finish(begin).map_err(|e| (target.failed)(&own, e))?;
+        Ok(Some((own, stored)))
     }
 
-    fn close(&self, shard: Shard) -> Option<Vec<u8>> {
-        let bytes = shard.chunks.iter().flatten().map(Vec::len).sum::<usize>() as u64;
-        let object = assemble(&shard.chunks);
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-        object
+    /// Completes a shard: what did not come is empty. `None` when there is none left.
+    pub(crate) fn take(&self, arrays: &[ArrayWriter], target: Target<'_>) -> Result<Option<Complete>, WriteError> {
+        let mut open = lock(&self.open);
+        let Some((key, shard)) = open.shards.pop_first() else { return Ok(None) };
+        let own = arrays[key.0].key(&key.1);
+        open.stored.insert(key);
+        drop(open);
+        let mut shard = lock(&shard);
+        self.advance(&mut shard, &own, target, true)?;
+        let begin = || writer(target.store, &(target.key)(&own));
+        let stored = shard.file.finish(begin).map_err(|e| (target.failed)(&own, e))?;
+        Ok(Some((own, stored)))
     }
+
+    /// Stores what waits up to the first inner chunk that has yet to come; with `all`, whatever waits.
+    fn advance(&self, shard: &mut Shard, own: &str, target: Target<'_>, all: bool) -> Result<(), WriteError> {
+        while let Some(entry) = shard.waiting.first_entry() {
+            let at = *entry.key();
+            if !all && (shard.next..at).any(|before| holds_cells(before, &shard.per, &shard.within)) {
+                break;
+            }
+            let encoded = entry.remove();
+            shard.next = at + 1;
+            if let Some(bytes) = encoded {
+                self.held.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
+                let begin = || writer(target.store, &(target.key)(own));
+                shard.file.append(at, &bytes, begin).map_err(|e| (target.failed)(own, e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the inner chunk at a position lies within the array: `within` are those that do along each dimension.
+fn holds_cells(mut at: u64, per: &[u64], within: &[u64]) -> bool {
+    per.iter().zip(within).rev().all(|(p, w)| {
+        let along = at % p;
+        at /= p;
+        along < *w
+    })
 }
 
 impl Shard {
     fn new(array: &ArrayWriter, index: &[u64]) -> Shard {
         let (per, grid) = (array.chunks_per_object(), array.grid());
-        let left = index.iter().zip(&per).zip(&grid).map(|((i, &p), g)| p.min(g - i * p)).product();
-        let inner = per.iter().product::<u64>() as usize;
-        Shard { chunks: vec![None; inner], given: vec![false; inner], left }
+        let within: Vec<u64> = index.iter().zip(&per).zip(&grid).map(|((i, &p), g)| p.min(g - i * p)).collect();
+        let file = ShardFile::new(per.iter().product(), FORMAT);
+        Shard { file, next: 0, waiting: BTreeMap::new(), left: within.iter().product(), per, within }
     }
 }
 
-/// The object of a shard: encoded inner chunks one behind the other, offset and length of each (all ones where there is
-/// none) and the CRC-32C of that index, little-endian. `None` where no inner chunk is there.
+/// The object of a shard: encoded inner chunks one behind the other, offset and length of each in an index (all ones where
+/// there is none), and the CRC-32C of that index. Nothing is stored before the first inner chunk; where the index is to
+/// come first, encoded inner chunks are kept until the end.
 ///
 /// Source: Zarr v3 codec `sharding_indexed` 1.0.
-pub(crate) fn assemble(chunks: &[Option<Vec<u8>>]) -> Option<Vec<u8>> {
-    if chunks.iter().all(Option::is_none) {
-        return None;
+#[derive(Debug)]
+pub(crate) struct ShardFile {
+    format: IndexFormat,
+    writer: Option<Box<dyn ObjectWriter>>,
+    kept: Vec<u8>,
+    index: Vec<(u64, u64)>,
+    /// Where the next inner chunk is to lie.
+    end: u64,
+}
+
+impl ShardFile {
+    /// A shard of `inner` chunks, none of which is there.
+    pub(crate) fn new(inner: u64, format: IndexFormat) -> ShardFile {
+        let end = if format.at_start { format.size(inner) } else { 0 };
+        ShardFile { format, writer: None, kept: Vec::new(), index: vec![ABSENT; inner as usize], end }
     }
-    let bytes: usize = chunks.iter().flatten().map(Vec::len).sum();
-    let mut object = Vec::with_capacity(bytes + chunks.len() * 16 + 4);
-    let mut index = Vec::with_capacity(chunks.len() * 16 + 4);
-    for chunk in chunks {
-        let (offset, length) = match chunk {
-            Some(chunk) => (object.len() as u64, chunk.len() as u64),
-            None => (u64::MAX, u64::MAX),
+
+    /// Stores an encoded inner chunk at the end.
+    pub(crate) fn append(
+        &mut self,
+        at: u64,
+        bytes: &[u8],
+        begin: impl FnOnce() -> Result<Box<dyn ObjectWriter>, StoreError>,
+    ) -> Result<(), StoreError> {
+        match &mut self.writer {
+            _ if self.format.at_start => self.kept.extend_from_slice(bytes),
+            Some(writer) => writer.append(bytes)?,
+            none => none.insert(begin()?).append(bytes)?,
+        }
+        self.index[at as usize] = (self.end, bytes.len() as u64);
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Stores the index; the bytes of the object, `None` where no inner chunk is there and nothing is stored.
+    pub(crate) fn finish(
+        &mut self,
+        begin: impl FnOnce() -> Result<Box<dyn ObjectWriter>, StoreError>,
+    ) -> Result<Option<u64>, StoreError> {
+        if self.index.iter().all(|entry| *entry == ABSENT) {
+            return Ok(None);
+        }
+        let mut writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => begin()?,
         };
-        object.extend_from_slice(chunk.as_deref().unwrap_or_default());
-        index.extend_from_slice(&offset.to_le_bytes());
-        index.extend_from_slice(&length.to_le_bytes());
+        let written = self.finish_into(writer.as_mut());
+        match written {
+            Ok(()) => writer.finish()?,
+            Err(e) => {
+                // The first error is the one to tell.
+                let _ = writer.abort();
+                return Err(e);
+            }
+        }
+        let index = if self.format.at_start { 0 } else { self.format.size(self.index.len() as u64) };
+        Ok(Some(self.end + index))
     }
-    let sum = crc32c::crc32c(&index);
-    object.extend_from_slice(&index);
-    object.extend_from_slice(&sum.to_le_bytes());
-    Some(object)
+
+    fn finish_into(&self, writer: &mut dyn ObjectWriter) -> Result<(), StoreError> {
+        let mut sum = 0;
+        let mut piece = Vec::new();
+        // In pieces: an index may be large.
+        for entries in self.index.chunks(1 << 12) {
+            piece.clear();
+            for number in entries.iter().flat_map(|(offset, length)| [offset, length]) {
+                piece.extend_from_slice(&match self.format.big_endian {
+                    true => number.to_be_bytes(),
+                    false => number.to_le_bytes(),
+                });
+            }
+            sum = crc32c::crc32c_append(sum, &piece);
+            writer.append(&piece)?;
+        }
+        if self.format.checksum {
+            writer.append(&sum.to_le_bytes())?;
+        }
+        writer.append(&self.kept)
+    }
+}
+
+impl Drop for ShardFile {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            // It is given up because of another error, which is the one to tell.
+            let _ = writer.abort();
+        }
+    }
 }

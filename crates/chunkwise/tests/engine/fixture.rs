@@ -1,6 +1,6 @@
 //! Small cubes whose cells are functions of their index, and runs of requests on them.
 
-use chunkwise::exec::{Counters, RunOptions};
+use chunkwise::exec::{Ahead, Counters, RunOptions};
 use chunkwise::job::plan::Planned;
 use chunkwise::job::{Prepared, Request, prepare};
 use chunkwise::open::{OpenCube, open_in};
@@ -148,7 +148,7 @@ pub(crate) fn schedules(prepared: &Prepared, threads: usize) -> [Schedule; 3] {
 }
 
 pub(crate) fn planned(schedule: Schedule) -> Planned {
-    Planned { schedules: vec![schedule], memory: 0, feed_bytes: 0 }
+    Planned { schedules: vec![schedule], memory: 0, fetch: Ahead::default(), index_bytes: 1 << 20 }
 }
 
 /// Runs the one chain of a request; its columns.

@@ -47,7 +47,7 @@ fn an_offset_box_decodes_each_chunk_once_and_holds_the_right_cells() {
     let mut options = OutputOptions::new(folder.path().join("box.zarr"));
     options.chunks = [("time", 1), ("band", 1), ("y", 300), ("x", 400)].map(|(d, n)| (d.to_owned(), n)).into();
     let targets = prepared.arrays(&cube, &options).unwrap().targets();
-    let limits = Limits { memory: 256 << 20, threads: 2, redecode: Redecode::Bounded };
+    let limits = Limits { memory: 256 << 20, threads: 2, redecode: Redecode::Bounded, ..Limits::default() };
     let plan = prepared.plan(&cube, &targets, limits).unwrap();
     let figures = prepared.explain(&cube, &plan).unwrap().total;
     let counters = Counters::default();
@@ -78,7 +78,7 @@ fn an_offset_box_in_a_small_budget_says_how_often_it_decodes() {
     let mut options = OutputOptions::new("unused".into());
     options.chunks = [("time", 4), ("band", 4), ("y", 128), ("x", 128)].map(|(d, n)| (d.to_owned(), n)).into();
     let targets = prepared.arrays(&cube, &options).unwrap().targets();
-    let limits = |memory| Limits { memory, threads: 2, redecode: Redecode::Bounded };
+    let limits = |memory| Limits { memory, threads: 2, redecode: Redecode::Bounded, ..Limits::default() };
     let Err(JobError::Memory(refused)) = prepared.plan(&cube, &targets, limits(1 << 20)) else {
         panic!("1 MiB is not enough")
     };

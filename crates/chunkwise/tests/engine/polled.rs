@@ -1,8 +1,8 @@
 //! Stores that answer after a while are asked for much at once, and never for more than the budget holds.
 
 use crate::fixture::{Lies, bits, count, open, planned, prepared, ragged_value, reduce, run, schedules, stage, write};
-use chunkwise::exec::{Counters, ExecError, RunOptions};
-use chunkwise::job::plan::Planned;
+use chunkwise::exec::{Ahead, Counters, ExecError, RunOptions};
+use chunkwise::job::plan::{Certainty, Planned};
 use chunkwise::job::{JobError, Request};
 use chunkwise::open::OpenCube;
 use chunkwise::sink::memory::MemorySink;
@@ -87,14 +87,17 @@ impl Store for Slow {
 }
 
 /// Two arrays of 100 chunks of 16 KiB each, in a store of its own.
-fn fill(store: &Arc<dyn Store>) {
-    let lies =
-        |name| Lies { name, dims: &["time", "y", "x"], shape: &[25, 128, 128], chunks: &[1, 64, 64], shards: None };
+fn fill(store: &Arc<dyn Store>, shards: Option<&[u64]>) {
+    let lies = |name| Lies { name, dims: &["time", "y", "x"], shape: &[25, 128, 128], chunks: &[1, 64, 64], shards };
     let place = Place::Store(store.clone());
     write::<f32>(place, &[lies("a"), lies("b")], |_| true, |n, i| ragged_value(&[n as u64, i[0], i[1], i[2]]));
 }
 
 fn slow(mischief: Mischief) -> (Arc<Slow>, OpenCube) {
+    slow_in(mischief, None)
+}
+
+fn slow_in(mischief: Mischief, shards: Option<&[u64]>) -> (Arc<Slow>, OpenCube) {
     let (zero, counters) = (AtomicU64::default, Arc::new(Counters::default()));
     let store = Arc::new(Slow {
         inner: MemoryStore::new(),
@@ -107,7 +110,7 @@ fn slow(mischief: Mischief) -> (Arc<Slow>, OpenCube) {
         most_bytes: zero(),
     });
     let store_dyn: Arc<dyn Store> = store.clone();
-    fill(&store_dyn);
+    fill(&store_dyn, shards);
     (store, open(store_dyn))
 }
 
@@ -119,7 +122,7 @@ fn request() -> Request {
 
 fn plan(cube: &OpenCube, threads: usize, feed_bytes: u64) -> Planned {
     let [.., large] = schedules(&prepared(cube, &request()), threads);
-    Planned { feed_bytes, ..planned(large) }
+    Planned { fetch: Ahead { bytes: feed_bytes, gap: 0 }, ..planned(large) }
 }
 
 /// Runs in a thread of its own; a run that does not end within a minute fails.
@@ -138,7 +141,7 @@ fn outcome(store: &Slow, cube: &OpenCube, plan: &Planned, options: &RunOptions) 
 #[test]
 fn many_requests_are_on_their_way_and_never_more_bytes_than_the_budget() {
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    fill(&memory);
+    fill(&memory, None);
     let inline = open(memory);
     let here = run(&inline, &prepared(&inline, &request()), &plan(&inline, 2, 0), &Counters::default());
     for (threads, feed_bytes) in [(1, 512 << 10), (2, 512 << 10), (2, 4 << 20)] {
@@ -158,6 +161,74 @@ fn many_requests_are_on_their_way_and_never_more_bytes_than_the_budget() {
         });
         assert!(found == here, "the bits differ from those of an inline store");
     }
+}
+
+#[test]
+fn neighbours_in_a_shard_are_one_request_as_the_plan_says() {
+    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    fill(&memory, None);
+    let inline = open(memory);
+    for (shards, over, gap, exact) in [
+        // A step is a shard: its four chunks are one request, beside that for its index.
+        ([1, 128, 128], "y,x", 0, Some(2 * 25 * 2)),
+        // Four steps are a shard, the last has one; their chunks lie one behind the other.
+        ([4, 128, 128], "y,x", 0, None),
+        // What lies between is skipped, or read where it is little.
+        ([25, 128, 128], "time", 0, None),
+        ([25, 128, 128], "time", 1 << 20, None),
+    ] {
+        let dims: Vec<&'static str> = over.split(',').collect();
+        let job = move || Request { formulas: request().formulas, ..reduce(&dims, &[Statistic::Mean]) };
+        let here = {
+            let prepared = prepared(&inline, &job());
+            let [.., large] = schedules(&prepared, 2);
+            run(&inline, &prepared, &planned(large), &Counters::default())
+        };
+        for bytes in [512 << 10, 8 << 20] {
+            let job = job.clone();
+            let (found, said, asked) = ends(move || {
+                let (store, cube) = slow_in(Mischief::None, Some(&shards));
+                let prepared = prepared(&cube, &job());
+                let [.., large] = schedules(&prepared, 2);
+                let plan = Planned { fetch: Ahead { bytes, gap }, ..planned(large) };
+                let said = prepared.explain(&cube, &plan).unwrap();
+                assert_eq!(said.coalesced_gap_bytes, Some(gap));
+                let sink = MemorySink::new(stage(&prepared));
+                prepared.run_chain(0, &cube, &plan, &sink, &store.counters, &RunOptions::default()).unwrap();
+                let asked = store.asked.load(SeqCst);
+                assert_eq!((count(&store.counters.requests), count(&store.counters.chunks)), (asked, 200));
+                let most = store.most_bytes.load(SeqCst);
+                assert!(most <= bytes, "{most} bytes were fetched ahead, the budget is {bytes}");
+                (bits(&sink.into_columns()), said.total, asked)
+            });
+            assert!(found == here, "the bits differ from those of an inline store");
+            // Within little memory a batch may end within a shard.
+            let expected = exact.filter(|_| bytes > 1 << 20).unwrap_or(asked);
+            assert_eq!(expected, asked, "requests of {shards:?} over {over}");
+            match said.requests_are {
+                Certainty::Exact => assert_eq!(said.requests, asked, "{shards:?} over {over} in {bytes} bytes"),
+                _ => {
+                    assert_eq!(over, "time", "what lies in order is known");
+                    assert!(asked <= said.requests, "{asked} requests, {} were said", said.requests);
+                    assert!(gap > 0 || asked == said.requests, "{asked} of {}", said.requests);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_index_ends_the_run_and_names_the_shard() {
+    let error = ends(|| {
+        let (store, cube) = slow_in(Mischief::None, Some(&[5, 128, 128]));
+        let mut object = store.inner.get("b/c/3/0/0", ByteRange::Whole).unwrap().unwrap();
+        let at = object.len() - 20;
+        object[at] ^= 1;
+        store.inner.put("b/c/3/0/0", &object).unwrap();
+        outcome(&store, &cube, &plan(&cube, 4, 4 << 20), &RunOptions::default()).unwrap_err()
+    });
+    let said = format!("{error}");
+    assert!(said.contains("`b` (`b/c/3/0/0`, the last 324 bytes)"), "{said}");
 }
 
 #[test]

@@ -108,7 +108,10 @@ fn describe(variable: &Value, out: &mut dyn Write) -> io::Result<()> {
     }
     let chunks: Vec<String> = list("chunks").iter().map(|c| short(c, 30)).collect();
     let shards = match variable["shards"].is_array() {
-        true => format!(" in shards of {}", list("shards").join(" × ")),
+        true => {
+            let shards: Vec<String> = list("shards").iter().map(|s| short(s, 30)).collect();
+            format!(" in shards of {}", shards.join(" × "))
+        }
         false => String::new(),
     };
     let number = shown(&variable["chunk_count"]);

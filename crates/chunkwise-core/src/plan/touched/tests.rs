@@ -75,7 +75,7 @@ fn uses_are_counted_as_if_leaves_were_listed() {
 #[test]
 fn the_index_of_each_shard_is_a_request() {
     let mut v = variable("v", &["y", "x"], &[100, 100], &[10, 10]);
-    v.shards = Some(vec![50, 20]);
+    v.shards = Some(vec![ChunkSizes::Regular(50), ChunkSizes::Regular(20)]);
     let s = stage(v, vec![(45, 61, Role::Keep), (0, 100, Role::Reduce)], Statistic::Mean);
     assert_eq!((s.cost().chunks, s.cost().requests), (30, 40));
 }

@@ -132,6 +132,34 @@ fn a_shard_has_the_same_bytes_in_any_order_of_its_chunks_and_on_any_threads() {
 }
 
 #[test]
+fn chunks_in_order_are_stored_as_they_come_and_others_wait_their_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("a.zarr");
+    // Ragged: of the second shard three inner chunks lie within the array, one behind the other but for those beside it.
+    let spec = ArraySpec { shards: Some(vec![4, 4]), ..array("v", &[6, 7], &[2, 2], ZarrVersion::V3) };
+    let writer = CubeWriter::begin(output(&at, Existing::Refuse, ZarrVersion::V3), vec![spec]).unwrap();
+    let cells = |n: u16| bytemuck::cast_slice::<u16, u8>(&[n; 4]).to_vec();
+    let put = |y, x| writer.write_chunk(0, &[y, x], &cells((4 * y + x) as u16 + 100));
+    for (y, x) in [(0, 0), (0, 1), (1, 0)] {
+        put(y, x).unwrap();
+        assert_eq!(writer.held_bytes(), 0, "[{y}, {x}] is in order");
+    }
+    put(2, 1).unwrap();
+    let held = writer.held_bytes();
+    assert!(held > 0);
+    put(2, 0).unwrap();
+    assert_eq!(writer.held_bytes(), 0);
+    for (y, x) in [(0, 0), (2, 0)] {
+        let e = put(y, x).unwrap_err().to_string();
+        assert!(e.starts_with(&format!("chunk [{y}, {x}] of `v` came again, or after its shard")), "{e}");
+    }
+    // What is in the making lies aside, and goes with an error.
+    assert!(files(folder.path()).iter().any(|f| f.contains("aside")));
+    drop(writer);
+    assert!(files(folder.path()).iter().all(|f| !f.contains("aside")), "{:?}", files(folder.path()));
+}
+
+#[test]
 fn what_never_came_of_a_shard_is_empty() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("a.zarr");

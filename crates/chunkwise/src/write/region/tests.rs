@@ -216,3 +216,55 @@ fn what_a_killed_process_left_locked_is_locked_anew() {
     assert_eq!(read(at.path()), [-1, 5, -1, -1]);
     assert!(!locks.exists());
 }
+
+/// A sharded array as another writer makes it: the index where and how it says, its inner chunks as `codecs` say.
+fn foreign(at: &Path, index_location: &str, index_codecs: serde_json::Value) {
+    let node = serde_json::json!({
+        "zarr_format": 3, "node_type": "array", "shape": [7, 10], "data_type": "int32", "fill_value": -1,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [4, 6]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "codecs": [{"name": "sharding_indexed", "configuration": {
+            "chunk_shape": [2, 3], "index_codecs": index_codecs, "index_location": index_location,
+            "codecs": [{"name": "bytes", "configuration": {"endian": "big"}}, {"name": "crc32c"}]}}],
+    });
+    std::fs::create_dir_all(at.join("v")).unwrap();
+    std::fs::write(at.join("v/zarr.json"), serde_json::to_vec(&node).unwrap()).unwrap();
+}
+
+#[test]
+fn inner_chunks_that_are_not_touched_keep_their_bytes() {
+    let endian = |e| serde_json::json!({"name": "bytes", "configuration": {"endian": e}});
+    let crc = serde_json::json!({"name": "crc32c"});
+    for location in ["start", "end"] {
+        for codecs in [
+            serde_json::json!([endian("little")]),
+            serde_json::json!([endian("big"), crc]),
+            serde_json::json!([endian("little"), crc]),
+        ] {
+            let at = tempfile::tempdir().unwrap();
+            foreign(at.path(), location, codecs);
+            let place = folder(at.path());
+            let mut cells: Vec<i32> = (0..70).collect();
+            write_region(&place, "v", &[0, 0], &[7, 10], &cells, RegionOptions::default()).unwrap();
+            assert_eq!(read(at.path()), cells);
+            // One cell of one inner chunk: damage in another one is neither found nor mended.
+            let shard = at.path().join("v/c/0/0");
+            let mut bytes = std::fs::read(&shard).unwrap();
+            let first = if location == "start" { bytes.len() - 4 * 28 } else { 0 };
+            bytes[first + 1] ^= 1;
+            std::fs::write(&shard, &bytes).unwrap();
+            write_region(&place, "v", &[3, 5], &[1, 1], &[500i32], RegionOptions::default()).unwrap();
+            let after = std::fs::read(&shard).unwrap();
+            assert_eq!(after[first..first + 3 * 28], bytes[first..first + 3 * 28], "untouched inner chunks");
+            assert_eq!(after.len(), bytes.len());
+            bytes[first + 1] ^= 1;
+            let mended = [&after[..first + 1], &bytes[first + 1..first + 2], &after[first + 2..]].concat();
+            std::fs::write(&shard, mended).unwrap();
+            cells[35] = 500;
+            assert_eq!(read(at.path()), cells);
+            // Back to fill: inner chunks go, and with the last one the shard.
+            write_region(&place, "v", &[0, 0], &[4, 6], &[-1i32; 24], RegionOptions::default()).unwrap();
+            assert!(!shard.exists());
+        }
+    }
+}
