@@ -159,7 +159,8 @@ pub(crate) struct LayoutArgs {
     /// Cells of a shard, multiples of the chunk.
     #[arg(long, value_name = "DIM=CELLS,…")]
     pub(crate) shard: Option<String>,
-    /// `auto`, `none`, `zstd:LEVEL`, `gzip:LEVEL`, `blosc:NAME:LEVEL:SHUFFLE`, each with `+crc32c`.
+    /// `auto`, `none`, `zstd:LEVEL`, `gzip:LEVEL`, `blosc:NAME:LEVEL:SHUFFLE`, `zlib:LEVEL`, `bz2:LEVEL`, `lz4`,
+    /// `lzma:PRESET`, `pcodec:LEVEL`; `delta+`, `bitround:BITS+`, `quantize:DIGITS+` or `packbits+` before it, `+crc32c` behind it.
     #[arg(long)]
     pub(crate) codec: Option<String>,
     /// Version of the Zarr format.

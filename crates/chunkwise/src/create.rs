@@ -292,7 +292,7 @@ impl CreateSpec {
             dtype: DataType::Number(self.dtype),
             chunks,
             shards,
-            codec: self.codec,
+            codec: self.codec.clone(),
             fill_value: fill,
             missing,
             attrs,

@@ -4,20 +4,16 @@
 //! keeps its buffers and decoders from chunk to chunk. Three things are never confused: a chunk that is absent
 //! (it holds the fill value), one that cannot be fetched, and one whose bytes are damaged.
 
-mod array;
-mod chain;
 mod error;
-mod pcodec;
 mod pieces;
 mod shard;
-mod step;
-mod text;
-mod whole;
 
 pub use error::{BoxError, ChunkError, DecodeError};
 
+use crate::codec::chain::{self, Buffers, Chain};
+use crate::codec::step::Size;
+use crate::codec::text;
 use crate::store::{ByteRange, Store, StoreError, join};
-use chain::{Buffers, Chain};
 use chunkwise_core::cube::{ChunkKeys, ChunkSizes, DataType, TextKind, Variable};
 use chunkwise_core::dtype::{Element, ForElement, Scalar};
 pub(crate) use pieces::Piece;
@@ -25,7 +21,6 @@ pub(crate) use shard::IndexFormat;
 use shard::Shards;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
-use step::Size;
 
 /// Buffers and decoders of one thread, used from chunk to chunk.
 #[derive(Default)]
@@ -121,7 +116,9 @@ impl ChunkReader {
         }
         let shards = Shards::of(variable)?;
         let codecs = shards.as_ref().map_or(&variable.encoding.codecs, |s| &s.inner);
-        let chain = Chain::new(variable, codecs, &usual)?;
+        let fill = fill(variable)?;
+        let chain = Chain::new(&variable.dtype, &fill, codecs, &usual);
+        let chain = chain.map_err(|e| ChunkError::of_chain(label(variable), e))?;
         Ok(ChunkReader {
             store,
             path: variable.path.clone(),
@@ -129,7 +126,7 @@ impl ChunkReader {
             keys: variable.encoding.keys,
             chunks: variable.chunks.clone(),
             grid,
-            fill: fill(variable)?,
+            fill,
             fill_text: variable.encoding.fill_text.clone(),
             label: label(variable),
             most: chain.encoded_most(&usual),

@@ -256,7 +256,7 @@ impl Prepared {
             dtype: DataType::Number(output.stored),
             chunks,
             shards,
-            codec: options.codec.unwrap_or_default(),
+            codec: options.codec.clone().unwrap_or_default(),
             fill_value: output.stored_fill(),
             missing: output.stored_missing(),
             attrs,

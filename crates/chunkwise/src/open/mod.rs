@@ -11,9 +11,10 @@ mod v3;
 
 pub use labels::Values;
 pub(crate) use labels::{LabelCache, is_small, is_time};
+pub(crate) use v3::fill_value;
 
 use crate::chunk::ChunkReader;
-use crate::error::OpenError;
+use crate::error::{OpenError, in_full};
 use crate::store::{ByteRange, Entry, Store, join, locate};
 use assemble::{Fault as _, Found, assemble, blank};
 use chunkwise_core::cf::decode::DecodeOptions;
@@ -76,12 +77,6 @@ pub fn open_in(
     }
     let cube = assemble(location, found, options);
     Ok(OpenCube { cube, store, path: path.to_owned(), groups, label_cache: Arc::default() })
-}
-
-/// An error and its causes, as one line.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn find(store: &dyn Store, path: &str, location: &str) -> Result<Found, OpenError> {

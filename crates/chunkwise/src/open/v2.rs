@@ -5,6 +5,7 @@
 use super::assemble::{Fault as _, blank, complete, describe};
 use super::json::{lengths, short};
 use super::v3::{fill_text, fill_value, separator, time_unit};
+use crate::codec::KNOWN;
 use chunkwise_core::cube::{Attrs, ChunkKeys, ChunkSizes, Codec, DataType, Encoding, TextKind, Variable};
 use chunkwise_core::dtype::DType;
 use serde_json::{Map, Value, json};
@@ -98,7 +99,7 @@ impl Stored {
             }
             ('U', Some(n)) => Stored { dtype: DataType::Text(TextKind::Utf32(n)), size: 4 * n, big },
             ('S', Some(n)) => Stored { dtype: DataType::Text(TextKind::Bytes(n)), size: n, big: false },
-            ('O', _) if filters(zarray).any(|f| id(f) == Some("vlen-utf8")) => {
+            ('O', _) if filters(zarray).any(|f| matches!(id(f), Some("vlen-utf8" | "vlen-bytes"))) => {
                 Stored { dtype: DataType::Text(TextKind::Variable), size: 1, big: false }
             }
             _ => unknown(),
@@ -158,7 +159,7 @@ fn codecs(zarray: &Map<String, Value>, rank: usize, stored: &Stored) -> Result<V
             }
         } else if !serialized {
             serialized = true;
-            if !matches!(id, "vlen-utf8" | "pcodec" | "zfpy") {
+            if !matches!(id, "vlen-utf8" | "vlen-bytes" | "pcodec" | "zfpy") {
                 chain.push(bytes(size, big));
             }
         }
@@ -184,7 +185,7 @@ fn converted(id: &str, step: &Value, size: usize) -> Codec {
     match id {
         "gzip" => codec("gzip", json!({ "level": get("level", json!(1)) })),
         "zstd" => codec("zstd", json!({ "level": get("level", json!(0)), "checksum": get("checksum", json!(false)) })),
-        "vlen-utf8" => codec("vlen-utf8", json!({})),
+        "vlen-utf8" | "vlen-bytes" => codec(id, json!({})),
         "pcodec" => {
             // numcodecs writes the absent as null, which v3 leaves out.
             let mut configuration = step.as_object().cloned().unwrap_or_default();
@@ -212,6 +213,14 @@ fn converted(id: &str, step: &Value, size: usize) -> Codec {
         _ => {
             let mut configuration = step.as_object().cloned().unwrap_or_default();
             configuration.shift_remove("id");
+            if id == "shuffle" {
+                // numcodecs' default in v2; v3 takes the size of the cells.
+                configuration.entry("elementsize").or_insert(json!(4));
+            }
+            if !KNOWN.contains(&id) {
+                // One of the user's own has the name that it is registered by.
+                return Codec { name: id.to_owned(), configuration };
+            }
             Codec { name: format!("numcodecs.{id}"), configuration }
         }
     }

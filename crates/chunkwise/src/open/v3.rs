@@ -67,7 +67,10 @@ fn fill_in(variable: &mut Variable, document: &Map<String, Value>) -> Result<(),
             Some(value) => fill_value(value, &variable.dtype)?,
             None => return Err("its metadata have no `fill_value`".to_owned()),
         };
-        variable.encoding.fill_text = fill_text(document.get("fill_value"), &variable.dtype);
+        let bytes =
+            matches!(named(document.get("data_type"), "data_type")?.name.as_str(), "variable_length_bytes" | "bytes");
+        let dtype = if bytes { &DataType::Text(TextKind::Bytes(0)) } else { &variable.dtype };
+        variable.encoding.fill_text = fill_text(document.get("fill_value"), dtype);
     }
     Ok(())
 }
@@ -274,7 +277,8 @@ fn data_type(value: Option<&Value>) -> Result<DataType, String> {
         }
     };
     Ok(match name.as_str() {
-        "string" => DataType::Text(TextKind::Variable),
+        // Bytes of any length are read as text: a cell that is no UTF-8 is refused.
+        "string" | "variable_length_bytes" | "bytes" => DataType::Text(TextKind::Variable),
         "fixed_length_utf32" | "fixed_length_ucs4" if bytes()?.is_multiple_of(4) => {
             DataType::Text(TextKind::Utf32(bytes()? / 4))
         }
@@ -321,7 +325,7 @@ pub(super) fn fill_text(value: Option<&Value>, dtype: &DataType) -> String {
 }
 
 /// The fill value of an array; none for text.
-pub(super) fn fill_value(value: &Value, dtype: &DataType) -> Result<Option<Scalar>, String> {
+pub(crate) fn fill_value(value: &Value, dtype: &DataType) -> Result<Option<Scalar>, String> {
     let Some(number) = dtype.number() else {
         return Ok(None);
     };

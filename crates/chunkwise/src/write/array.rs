@@ -1,14 +1,16 @@
 //! One new array: its metadata in both Zarr versions, and its chunks as they are stored.
 
 use super::block::{self, At};
-use super::codec::CodecChoice;
 use super::error::WriteError;
+use crate::codec::chain::Chain;
+use crate::codec::{CodecChoice, Filter};
 use chunkwise_core::cf::encode::{fill_value_attr, scalar_to_bytes};
 use chunkwise_core::cube::{Attrs, DataType, TextKind};
 use chunkwise_core::dtype::{DType, Scalar};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, json};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// A version of the Zarr format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +74,7 @@ pub struct ArraySpec {
 pub struct ArrayWriter {
     spec: ArraySpec,
     codec: CodecChoice,
+    chain: Arc<Chain>,
     /// Bytes of a cell.
     size: usize,
     /// Bytes of what is shuffled and byte-swapped: a number, a code point.
@@ -125,6 +128,9 @@ impl ArrayWriter {
         if spec.zarr == ZarrVersion::V2 && spec.codec.checksum {
             return Err(bad("Zarr v2 has no `crc32c`".to_owned()));
         }
+        if spec.zarr == ZarrVersion::V3 && spec.codec.filters.contains(&Filter::PackBits) {
+            return Err(bad("no reader of Zarr v3 takes `packbits`; `zstd` packs truth values too".to_owned()));
+        }
         let (size, unit) = match &spec.dtype {
             DataType::Text(TextKind::Utf32(n)) => ((*n).saturating_mul(4), 4),
             DataType::Text(TextKind::Bytes(n)) => (*n, 1),
@@ -156,8 +162,10 @@ impl ArrayWriter {
         let cells = cells
             .filter(|n| n.checked_mul(size as u64).is_some_and(|b| b < 2_147_483_632))
             .ok_or_else(|| bad(format!("chunks of {:?} cells have 2 GiB or more", spec.chunks)))?;
-        let codec = spec.codec.resolve(&spec.dtype);
-        Ok(ArrayWriter { codec, size, unit, fill, cells: cells as usize, spec })
+        let codec = spec.codec.clone().resolve(&spec.dtype);
+        let chain = Chain::new(&spec.dtype, &fill, &codec.chain(&spec.dtype, unit), &spec.chunks);
+        let chain = chain.map_err(|e| bad(crate::error::in_full(&e)))?;
+        Ok(ArrayWriter { chain: Arc::new(chain), codec, size, unit, fill, cells: cells as usize, spec })
     }
 
     /// What was asked for.
@@ -247,8 +255,7 @@ impl ArrayWriter {
         if self.skips_fill() && block::all_are(cells, &self.fill) {
             return Ok(None);
         }
-        let raw = little_endian(cells, self.unit);
-        let encoded = self.codec.encode(&raw, self.unit);
+        let encoded = self.chain.encode(&self.spec.chunks, cells);
         encoded.map(Some).map_err(|source| WriteError::Codec {
             array: self.spec.path.clone(),
             codec: self.codec.to_string(),
@@ -303,13 +310,7 @@ impl ArrayWriter {
 
     fn v3(&self) -> Value {
         let s = &self.spec;
-        let bytes = if self.unit == 1 {
-            json!({"name": "bytes"})
-        } else {
-            json!({"name": "bytes", "configuration": {"endian": "little"}})
-        };
-        let mut codecs = vec![bytes];
-        codecs.extend(self.codec.v3(self.unit));
+        let mut codecs = self.codec.v3(&s.dtype, self.unit);
         if s.shards.is_some() {
             codecs = vec![json!({
                 "name": "sharding_indexed",
@@ -355,7 +356,7 @@ impl ArrayWriter {
             "compressor": self.codec.v2(),
             "fill_value": fill,
             "order": "C",
-            "filters": null,
+            "filters": self.codec.v2_filters(&s.dtype),
             "dimension_separator": "."
         })
     }
@@ -404,17 +405,6 @@ pub(crate) fn check_path(path: &str) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn little_endian(cells: &[u8], unit: usize) -> Cow<'_, [u8]> {
-    if cfg!(target_endian = "little") || unit == 1 {
-        return Cow::Borrowed(cells);
-    }
-    let mut swapped = cells.to_vec();
-    for value in swapped.chunks_exact_mut(unit) {
-        value.reverse();
-    }
-    Cow::Owned(swapped)
 }
 
 fn v3_type(dtype: &DataType) -> Value {

@@ -53,7 +53,7 @@ pub enum WriteError {
         /// The codec.
         codec: String,
         /// What it said.
-        source: std::io::Error,
+        source: crate::error::BoxError,
     },
     /// An object that could not be written: the disk is full, say.
     #[error("cannot write `{key}` of the output `{location}`")]

@@ -1,7 +1,7 @@
 //! Coordinates: labels of a dimension as a 1-D array.
 
 use super::array::{ArraySpec, ZarrVersion};
-use super::codec::CodecChoice;
+use crate::codec::CodecChoice;
 use chunkwise_core::cf::encode::result_attrs;
 use chunkwise_core::cf::encode::{OutputType, Statistic};
 use chunkwise_core::cf::time::{Calendar, TimeAxis};

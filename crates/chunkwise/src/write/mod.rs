@@ -2,7 +2,6 @@
 
 mod array;
 pub(crate) mod block;
-mod codec;
 mod cube;
 mod error;
 mod group;
@@ -13,8 +12,8 @@ mod place;
 mod region;
 mod shard;
 
+pub use crate::codec::{BadCodec, BloscName, CodecChoice, Compression, Filter, Shuffle};
 pub use array::{ArraySpec, ArrayWriter, ZarrVersion};
-pub use codec::{BadCodec, BloscName, CodecChoice, Compression, Shuffle};
 pub use cube::{CubeWriter, Existing, Output, Written};
 pub use error::WriteError;
 pub(crate) use group::{exists_at as exists, shape_of};

@@ -80,8 +80,16 @@ fn arrays_of_other_implementations_read_as_their_makers_say() {
                         false => (&array["first8"], &array["last8"]),
                     };
                     let count = |list: &Value| list.as_array().unwrap().len();
-                    let ends = (json!(texts[..count(first)]), json!(texts[texts.len() - count(last)..]));
-                    assert_eq!((&ends.0, &ends.1), (first, last), "{path}");
+                    // Bytes are written there as their digits.
+                    let as_written = |text: &String, like: &Value| match like.is_object() {
+                        true => json!({"bytes_hex": text.bytes().map(|b| format!("{b:02x}")).collect::<String>()}),
+                        false => json!(text),
+                    };
+                    let same = |texts: &[String], list: &Value| {
+                        texts.iter().zip(list.as_array().unwrap()).all(|(text, like)| as_written(text, like) == *like)
+                    };
+                    assert!(same(&texts[..count(first)], first), "{path}");
+                    assert!(same(&texts[texts.len() - count(last)..], last), "{path}");
                     read += 1;
                 }
                 Ok(_) => {}

@@ -1,10 +1,10 @@
 //! Shards that are decoded whole: inner ones of shards within shards, and those beside other codecs.
 
 use super::chain::{Buffers, Chain, itemsize, listed};
-use super::error::{BoxError, ChunkError, DecodeError};
-use super::shard::IndexFormat;
+use super::error::{BoxError, ChainError, DecodeError};
+use crate::chunk::IndexFormat;
 use crate::write::block::{self, At};
-use chunkwise_core::cube::{Codec, Variable};
+use chunkwise_core::cube::{Codec, DataType};
 
 /// What is in such a shard.
 #[derive(Debug)]
@@ -18,13 +18,9 @@ pub(super) struct WholeShard {
 }
 
 impl WholeShard {
-    /// The shard of `shape` cells that `codec` of `variable` makes.
-    pub(super) fn new(variable: &Variable, codec: &Codec, shape: &[u64]) -> Result<WholeShard, ChunkError> {
-        let wrong = |reason: String| ChunkError::Codec {
-            variable: super::label(variable),
-            codec: codec.name.clone(),
-            source: reason.into(),
-        };
+    /// The shard of `shape` cells that `codec` makes of an array of `of`, whose fill value is `fill`.
+    pub(super) fn new(of: &DataType, fill: &[u8], codec: &Codec, shape: &[u64]) -> Result<WholeShard, ChainError> {
+        let wrong = |reason: String| ChainError::Codec { codec: codec.name.clone(), source: reason.into() };
         let format = IndexFormat::of(codec).map_err(wrong)?;
         let chunk: Option<Vec<u64>> = codec
             .configuration
@@ -34,10 +30,10 @@ impl WholeShard {
         let chunk = chunk.ok_or_else(|| wrong(format!("`chunk_shape` is no list of {} lengths", shape.len())))?;
         let codecs = listed(codec.configuration.get("codecs"))
             .ok_or_else(|| wrong("`codecs` is no list of codecs".to_owned()))?;
-        let chain = Chain::new(variable, &codecs, &chunk)?;
-        let fill = match variable.dtype.number() {
-            Some(_) => super::fill(variable)?,
-            None => vec![0; itemsize(&variable.dtype).unwrap_or(0)],
+        let chain = Chain::new(of, fill, &codecs, &chunk)?;
+        let fill = match of.number() {
+            Some(_) => fill.to_vec(),
+            None => vec![0; itemsize(of).unwrap_or(0)],
         };
         Ok(WholeShard { format, chunk, chain, fill })
     }

@@ -14,7 +14,7 @@ fn empty(cells: usize) -> Result<Vec<String>, DecodeError> {
 }
 
 /// As many texts of one kind.
-pub(super) fn filled(text: &str, cells: usize) -> Result<Vec<String>, DecodeError> {
+pub(crate) fn filled(text: &str, cells: usize) -> Result<Vec<String>, DecodeError> {
     let bytes = (cells as u64).saturating_mul(text.len() as u64);
     if bytes > super::chain::TEXT_BYTES {
         return Err(DecodeError::Memory { bytes });
@@ -30,7 +30,7 @@ fn utf8(bytes: &[u8], cell: usize) -> Result<String, DecodeError> {
 }
 
 /// `|S`: so many bytes a cell, filled up with NUL.
-pub(super) fn bytes(bytes: &[u8], width: usize, cells: usize) -> Result<Vec<String>, DecodeError> {
+pub(crate) fn bytes(bytes: &[u8], width: usize, cells: usize) -> Result<Vec<String>, DecodeError> {
     if width == 0 {
         return empty(cells);
     }
@@ -43,7 +43,7 @@ pub(super) fn bytes(bytes: &[u8], width: usize, cells: usize) -> Result<Vec<Stri
 }
 
 /// `<U`: so many code points a cell, filled up with NUL, in the byte order of this machine.
-pub(super) fn utf32(bytes: &[u8], points: usize, cells: usize) -> Result<Vec<String>, DecodeError> {
+pub(crate) fn utf32(bytes: &[u8], points: usize, cells: usize) -> Result<Vec<String>, DecodeError> {
     if points == 0 {
         return empty(cells);
     }
@@ -58,7 +58,7 @@ pub(super) fn utf32(bytes: &[u8], points: usize, cells: usize) -> Result<Vec<Str
 }
 
 /// `vlen-utf8`: how many cells, then each with its length before it; lengths are 4 bytes, little-endian.
-pub(super) fn variable(bytes: &[u8], cells: usize) -> Result<Vec<String>, DecodeError> {
+pub(crate) fn variable(bytes: &[u8], cells: usize) -> Result<Vec<String>, DecodeError> {
     let truncated = || DecodeError::Truncated { codec: "vlen-utf8".to_owned(), found: bytes.len() as u64 };
     let (head, mut rest) = bytes.split_first_chunk::<4>().ok_or_else(truncated)?;
     let found = u64::from(u32::from_le_bytes(*head));
