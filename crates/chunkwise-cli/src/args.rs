@@ -1,13 +1,18 @@
 //! The words of the command line. What they mean for a cube is found in `cmd`.
 
 use crate::bytes::Bytes;
+use crate::exit::CliError;
 use crate::output::Json;
+use chunkwise::store::StorageOptions;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::num::NonZeroUsize;
 
 /// What `--version` says: the version, what is built in, and the libraries that decode and encode.
-const VERSION: &str =
-    concat!(env!("CARGO_PKG_VERSION"), "\nstores: local folders, memory\nlibraries: ", env!("CHUNKWISE_LIBRARIES"));
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\nstores: folders, zip files, memory, s3://, gs://, az://, abfss://, http(s)://\nlibraries: ",
+    env!("CHUNKWISE_LIBRARIES")
+);
 
 /// Create, read and compute over Zarr datacubes larger than memory.
 #[derive(Debug, Parser)]
@@ -31,9 +36,26 @@ pub(crate) struct Common {
     /// Tell on stderr what is done; twice for more.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// An option of the store: `region=eu-central-1`, `endpoint=URL`, `profile=NAME`, `anonymous=true` (may be given again).
+    #[arg(long, value_name = "KEY=VALUE", global = true, help_heading = "Stores")]
+    storage: Vec<String>,
+    /// Answers with this status mean that an object is absent: `403` (may be given again).
+    #[arg(long, value_name = "STATUS", global = true, value_delimiter = ',', help_heading = "Stores",
+          value_parser = clap::value_parser!(u16).range(400..500))]
+    absent_on: Vec<u16>,
 }
 
 impl Common {
+    /// What stores are opened with.
+    ///
+    /// # Errors
+    /// An option that no store knows.
+    pub(crate) fn storage(&self) -> Result<StorageOptions, CliError> {
+        let mut options = StorageOptions::parse(&self.storage)?;
+        options.absent_on.clone_from(&self.absent_on);
+        Ok(options)
+    }
+
     /// Whether the answer is for programs.
     pub(crate) fn json(&self) -> Json {
         self.json.into()
@@ -134,6 +156,12 @@ pub(crate) struct JobArgs {
     /// What 1,000 requests cost, in the same currency [default: 0.0004].
     #[arg(long, value_name = "PRICE", value_parser = price, requires = "egress_price")]
     pub(crate) request_price: Option<f64>,
+    /// Refuse a job that takes more requests for chunks.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_requests: Option<u64>,
+    /// Refuse a job that reads more bytes, such as `10GiB`; decoded ones where it is not known how many are stored.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_bytes: Option<Bytes>,
     /// Where the budget makes it necessary, decode chunks more than 4 times on average.
     #[arg(long)]
     pub(crate) allow_redecode: bool,

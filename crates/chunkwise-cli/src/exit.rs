@@ -4,6 +4,7 @@ use crate::output::Json;
 use chunkwise::create::{BadArgument, CreateError};
 use chunkwise::error::OpenError;
 use chunkwise::store::StoreError;
+use chunkwise::store::secret::mask;
 use chunkwise::write::{BadCodec, WriteError};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
@@ -88,6 +89,28 @@ impl CliError {
         self
     }
 
+    /// What would work, where a store is at the bottom of it.
+    fn hint_of_store(&self) -> Option<String> {
+        let error: &(dyn Error + 'static) = &*self.error;
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            let boxed = error.downcast_ref::<Box<StoreError>>().map(|e| &**e);
+            let store = error.downcast_ref::<StoreError>().or(boxed);
+            // What only passes on the words of a store's error hides it from the chain.
+            let passed = error
+                .downcast_ref::<WriteError>()
+                .and_then(|e| if let WriteError::Store(e) = e { Some(e) } else { None });
+            let opened = error
+                .downcast_ref::<OpenError>()
+                .and_then(|e| if let OpenError::Store(e) = e { Some(e) } else { None });
+            if let Some(hint) = store.or(passed).or(opened).and_then(StoreError::hint) {
+                return Some(hint);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     /// The error and its causes, each once.
     pub(crate) fn message(&self) -> String {
         let mut message = self.error.to_string();
@@ -118,10 +141,7 @@ impl From<OpenError> for CliError {
 
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> CliError {
-        let hint = match &error {
-            StoreError::NotFound { .. } => Some("check the path; `chunkwise create -o CUBE` makes a new cube"),
-            _ => None,
-        };
+        let hint = error.hint();
         let failed = CliError::of(error);
         match hint {
             Some(hint) => failed.hint(hint),
@@ -160,7 +180,8 @@ impl From<BadCodec> for CliError {
 
 /// Tells the error on stderr and gives the exit code: 130 where the user had asked to stop, else 2.
 pub(crate) fn report(error: &CliError, json: Json) -> ExitCode {
-    tell(&error.message(), error.hint.as_deref(), json);
+    let hint = error.hint.clone().or_else(|| error.hint_of_store());
+    tell(&mask(&error.message()), hint.as_deref(), json);
     ExitCode::from(if interrupted().load(Ordering::Relaxed) { INTERRUPTED } else { FAILED })
 }
 

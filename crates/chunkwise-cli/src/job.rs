@@ -2,18 +2,20 @@
 
 use crate::args::{Common, DecodeArgs, JobArgs, LayoutArgs, SelectArgs};
 use crate::bytes::format_bytes;
-use crate::cmd::create::{element_type, folder_of, place};
+use crate::cmd::create::{element_type, place};
 use crate::cmd::info::decode_options;
 use crate::exit::{CliError, interrupted};
 use crate::output::{self, Json, Overwrite, Record, TableFile};
 use crate::progress;
 use chunkwise::exec::{Counters, RunOptions};
 use chunkwise::job::output::OutputOptions;
-use chunkwise::job::plan::{Certainty, Explained, Limits, Planned};
+use chunkwise::job::plan::{Bounds, Certainty, Explained, Limits, Planned, TooMuch};
 use chunkwise::job::{JobError, Prepared, Request};
 use chunkwise::memory;
-use chunkwise::open::{OpenCube, open_with};
-use chunkwise::write::{Existing, WriteError, ZarrVersion, lies_within};
+use chunkwise::open::{OpenCube, OpenOptions, open_with};
+use chunkwise::store::Store as _;
+use chunkwise::store::secret::{mask, mask_option};
+use chunkwise::write::{Existing, Place, WriteError, ZarrVersion, lies_within};
 use chunkwise_core::crs::{Crs, Georeference, find_georeference};
 use chunkwise_core::cube::Variable;
 use chunkwise_core::plan::fetch::Prices;
@@ -56,8 +58,9 @@ pub(crate) fn request(
     select: &SelectArgs,
     decode: &DecodeArgs,
     job: &JobArgs,
+    common: &Common,
 ) -> Result<(OpenCube, Request), CliError> {
-    let cube = open_with(location, &decode_options(decode)?)?;
+    let cube = open_with(location, &OpenOptions { decode: decode_options(decode)?, storage: common.storage()? })?;
     cube.set_memory_limit(job.memory_limit());
     let mut request = Request {
         variables: select.var.clone(),
@@ -150,28 +153,30 @@ pub(crate) fn destination(
     layout: Option<&LayoutArgs>,
     overwrite: bool,
     cube: &OpenCube,
+    common: &Common,
 ) -> Result<Destination, CliError> {
     let Some(out) = out else { return Ok(Destination::Screen) };
     if out == "none" {
         return Ok(Destination::Nothing);
     }
-    let input = folder_of(&cube.cube.location);
     if let Some(kind) = TableFile::of(out) {
-        if let Some(input) = input.filter(|input| lies_within(Path::new(out), input)) {
-            return Err(WriteError::WithinInput { location: out.to_owned(), input: input.display().to_string() }.into());
+        let input = cube.store.location();
+        if Path::new(&input).exists() && lies_within(Path::new(out), Path::new(&input)) {
+            return Err(WriteError::WithinInput { location: out.to_owned(), input }.into());
         }
         let replace = if overwrite { Overwrite::Yes } else { Overwrite::No };
         return Ok(Destination::Table { path: out.to_owned(), kind, replace });
     }
     let ending = Path::new(out).extension().and_then(|e| e.to_str()).unwrap_or("zarr");
-    if layout.is_some() && !ending.eq_ignore_ascii_case("zarr") && ending.chars().all(char::is_alphabetic) {
+    let ends = |with: &str| ending.eq_ignore_ascii_case(with);
+    if layout.is_some() && !ends("zarr") && !ends("zip") && ending.chars().all(char::is_alphabetic) {
         return Err(CliError::says(format!("`-o {out}`: no output is written as `.{ending}`"))
-            .hint("a cube ends in `.zarr` or in nothing, a table in `.csv` or `.json`; `-o none` drops the result"));
+            .hint("a cube ends in `.zarr`, `.zarr.zip` or in nothing, a table in `.csv` or `.json`; `-o none` drops the result"));
     }
     let Some(layout) = layout else {
         return Err(CliError::says(format!("`-o {out}`: a table ends in `.csv` or `.json`")));
     };
-    let (folder, group) = place(out)?;
+    let (place, group) = place(out, common)?;
     if !group.is_empty() {
         return Err(CliError::says(format!("`-o {out}`: a result is written as a cube of its own, not into a group"))
             .hint("write beside it, as in `-o OUT.zarr`"));
@@ -183,9 +188,9 @@ pub(crate) fn destination(
         }
     };
     Ok(Destination::Cube(Box::new(OutputOptions {
-        folder,
+        place,
         existing: if overwrite { Existing::Overwrite } else { Existing::Refuse },
-        inputs: input.into_iter().collect(),
+        inputs: vec![cube.store.location()],
         zarr: layout.zarr.and_then(ZarrVersion::from_number).unwrap_or(ZarrVersion::V3),
         chunks: sizes(&layout.chunk)?,
         shards: sizes(&layout.shard)?,
@@ -243,6 +248,14 @@ impl Ready {
             other => other.into(),
         })?;
         plan.memory = plan.memory.max(memory::peak());
+        let bounds = Bounds { requests: job.max_requests, bytes: job.max_bytes.map(|b| b.0) };
+        if bounds.requests.is_some() || bounds.bytes.is_some() {
+            let hint = |what: &str| format!("select less of the cube, or raise `--max-{what}`");
+            prepared.explain(&cube, &plan)?.check(bounds).map_err(|e| match e {
+                TooMuch::Requests { .. } => CliError::of(e).hint(hint("requests")),
+                TooMuch::Bytes { .. } => CliError::of(e).hint(hint("bytes")),
+            })?;
+        }
         let options = RunOptions { ddof: ddof.into(), min_count: min_count.unwrap_or(1), cancel: interrupted() };
         let counters = Arc::new(Counters::default());
         Ok(Ready { cube, prepared, destination, options, counters, plan, began: Instant::now() })
@@ -327,9 +340,11 @@ impl Ready {
         let (chunks, absent) = (get(&self.counters.chunks), get(&self.counters.absent));
         let decoded = get(&self.counters.decoded_bytes);
         let absent = if absent > 0 { format!(" ({absent} absent)") } else { String::new() };
+        let repeated = self.cube.store.repeated();
+        let again = if repeated > 0 { format!(" ({repeated} of them again)") } else { String::new() };
         output::note(&format!(
-            "{chunks} chunks{absent}, {} requests, {} read, {} decoded in {seconds:.2} s ({:.0} MB/s), peak memory {}",
-            get(&self.counters.requests),
+            "{chunks} chunks{absent}, {} requests{again}, {} read, {} decoded in {seconds:.2} s ({:.0} MB/s), peak memory {}",
+            get(&self.counters.requests) + repeated,
             format_bytes(get(&self.counters.encoded_bytes).into()),
             format_bytes(decoded.into()),
             decoded as f64 / 1e6 / seconds.max(1e-9),
@@ -361,6 +376,7 @@ impl Ready {
                 output::save(&shape(self.records()?), path, *kind, *replace)?;
             }
             Destination::Cube(options) => {
+                warn_of_removal(&options.place, "", options.existing, common)?;
                 self.prepared.write(&self.cube, options, &self.plan, &self.counters, &self.options)?;
             }
         }
@@ -378,6 +394,14 @@ impl Ready {
     }
 }
 
+/// Says that an old cube goes first, where the store cannot swap.
+pub(crate) fn warn_of_removal(place: &Place, group: &str, existing: Existing, common: &Common) -> Result<(), CliError> {
+    if existing == Existing::Overwrite && !common.quiet && place.goes_first(group)? {
+        output::note(&format!("what lies at `{}` is removed before the new cube is written", place.location()));
+    }
+    Ok(())
+}
+
 /// Says how many cells lie outside of a valid range that was not applied.
 fn note_outside(found: &BTreeMap<String, u64>) {
     for (name, cells) in found {
@@ -390,5 +414,15 @@ fn note_outside(found: &BTreeMap<String, u64>) {
 /// The command line, for the history of what is written.
 fn words() -> String {
     let quoted = |w: String| if w.contains(' ') { format!("'{w}'") } else { w };
-    std::env::args().skip(1).map(quoted).collect::<Vec<_>>().join(" ")
+    let mut words = Vec::new();
+    let mut given = std::env::args().skip(1);
+    while let Some(word) = given.next() {
+        // What a later reader of the cube has no use for, and may not know.
+        match word.strip_prefix("--storage") {
+            Some("") => words.push(format!("--storage {}", mask_option(&given.next().unwrap_or_default()))),
+            Some(option) => words.push(format!("--storage={}", mask_option(option.trim_start_matches('=')))),
+            None => words.push(quoted(mask(&word))),
+        }
+    }
+    words.join(" ")
 }

@@ -52,9 +52,34 @@ fn log_to_stderr(verbose: u8) {
     let level = match verbose {
         0 => "off",
         1 => "chunkwise=debug,chunkwise_core=debug",
-        _ => "trace",
+        // Libraries of the network tell headers, which are not for logs.
+        _ => "chunkwise=trace,chunkwise_core=trace",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(Masked::default).init();
+}
+
+/// Standard error, a line at a time and without secrets: whatever `RUST_LOG` asks the libraries to tell.
+#[derive(Default)]
+struct Masked(Vec<u8>);
+
+impl std::io::Write for Masked {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let text = chunkwise::store::secret::mask(&String::from_utf8_lossy(&self.0));
+        self.0.clear();
+        std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes())
+    }
+}
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        // There is nowhere left to complain.
+        let _ = std::io::Write::flush(self);
+    }
 }

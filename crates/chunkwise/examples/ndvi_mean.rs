@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     request.formulas = vec!["ndvi = (nir - red) / (nir + red)".to_owned()];
     let prepared = prepare(&cube, &request)?;
 
-    let output = OutputOptions::new(to.into());
+    let output = OutputOptions::new(std::path::PathBuf::from(to));
     let targets = prepared.arrays(&cube, &output)?.targets();
     let plan = prepared.plan(&cube, &targets, Limits { memory: 256 << 20, ..Limits::default() })?;
     let figures = prepared.explain(&cube, &plan)?.total;

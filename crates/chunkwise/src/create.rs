@@ -421,7 +421,7 @@ pub fn create(spec: &CreateSpec, mut output: Output) -> Result<Written, CreateEr
         }
         arrays = kept;
     }
-    if !crate::write::exists(&output)? {
+    if output.existing != Existing::Extend || !crate::write::exists(&output)? {
         output.attrs.entry("Conventions".to_owned()).or_insert_with(|| "CF-1.11".into());
     }
     let (specs, cells): (Vec<ArraySpec>, Vec<Vec<u8>>) = arrays.into_iter().unzip();

@@ -49,11 +49,12 @@
 //! // The same into a new cube, in a folder.
 //! use chunkwise::job::output::OutputOptions;
 //! let folder = tempfile::tempdir()?;
-//! let to = OutputOptions::new(folder.path().join("ndvi.zarr"));
+//! let at = folder.path().join("ndvi.zarr");
+//! let to = OutputOptions::new(at.clone());
 //! let targets = prepared.arrays(&cube, &to)?.targets();
 //! let plan = prepared.plan(&cube, &targets, Limits { memory: 256 << 20, threads: 2, ..Limits::default() })?;
 //! prepared.write(&cube, &to, &plan, &counters, &RunOptions::default())?;
-//! let ndvi = open(&to.folder.display().to_string())?;
+//! let ndvi = open(&at.display().to_string())?;
 //! assert_eq!(ndvi.cube.variables["ndvi"].shape, [2]);
 //! # Ok(())
 //! # }
@@ -95,4 +96,5 @@ pub use chunkwise_core::stat::tree::Node;
 pub use exec::{Counters, RunOptions};
 pub use job::plan::Limits;
 pub use job::{Over, Prepared, Request, prepare};
-pub use open::{OpenCube, open};
+pub use open::{OpenCube, OpenOptions, open};
+pub use store::StorageOptions;

@@ -6,14 +6,14 @@ use crate::exit::{CliError, NO};
 use crate::job::{Destination, Ready};
 use crate::output::{self, Json, Record};
 use chunkwise::compare::{CompareError, Compared, prepare};
-use chunkwise::open::open_with;
+use chunkwise::open::{OpenOptions, open_with};
 use serde_json::Value;
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &CompareArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let decode = decode_options(&args.decode)?;
-    let a = open_with(&args.a, &decode)?;
-    let b = open_with(&args.b, &decode)?;
+    let options = OpenOptions { decode: decode_options(&args.decode)?, storage: common.storage()? };
+    let a = open_with(&args.a, &options)?;
+    let b = open_with(&args.b, &options)?;
     for cube in [&a, &b] {
         cube.set_memory_limit(args.job.memory_limit());
     }

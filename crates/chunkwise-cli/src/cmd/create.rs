@@ -2,10 +2,12 @@
 
 use crate::args::{Common, CreateArgs};
 use crate::exit::CliError;
+use crate::job::warn_of_removal;
 use crate::output;
 use chunkwise::create::{CreateSpec, CrsAttrs, create, parse_coord, parse_dim, parse_scalar, parse_sizes};
 use chunkwise::error::OpenError;
-use chunkwise::open::{OpenCube, open, open_in};
+use chunkwise::open::{OpenCube, OpenOptions, open_in, open_with};
+use chunkwise::store::secret::mask;
 use chunkwise::store::{LocalStore, Store};
 use chunkwise::write::{CodecChoice, Existing, JournalHead, Output, Place, ZarrVersion};
 use chunkwise_core::cf::decode::DecodeOptions;
@@ -14,7 +16,7 @@ use chunkwise_core::cube::{Attrs, Labels};
 use chunkwise_core::dtype::DType;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -22,13 +24,14 @@ use std::sync::Arc;
 const VARIABLE: &str = "data";
 
 pub(crate) fn run(args: &CreateArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let (folder, group) = place(&args.output)?;
+    let (place, group) = place(&args.output, common)?;
+    let mut inputs = Vec::new();
     let mut spec = match &args.like {
-        Some(like) => like_another(args, like)?,
+        Some(like) => like_another(args, like, &mut inputs, common)?,
         None => from_dims(args)?,
     };
     options(args, &mut spec)?;
-    let there = if args.overwrite { None } else { existing(&folder, &group)? };
+    let there = if args.overwrite { None } else { existing(&place, &group)? };
     let asked = args.layout.zarr.and_then(ZarrVersion::from_number);
     let (existing, zarr) = match &there {
         // A variable that is named is added to a cube; a cube is never replaced unasked.
@@ -39,14 +42,16 @@ pub(crate) fn run(args: &CreateArgs, common: &Common) -> Result<ExitCode, CliErr
         _ if args.overwrite => (Existing::Overwrite, None),
         _ => (Existing::Refuse, None),
     };
+    warn_of_removal(&place, &group, existing, common)?;
+    let location = mask(&args.output);
     let output = Output {
-        place: Place::Folder(folder),
+        place,
         group,
         existing,
-        inputs: args.like.iter().filter_map(|like| folder_of(like)).collect(),
+        inputs,
         job: JournalHead {
             plan: String::new(),
-            request: format!("create {}", args.output),
+            request: format!("create {location}"),
             inputs: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
@@ -57,14 +62,14 @@ pub(crate) fn run(args: &CreateArgs, common: &Common) -> Result<ExitCode, CliErr
     create(&spec, output)?;
     if common.json() == output::Json::Yes {
         output::print_json(&json!({
-            "location": args.output, "variable": spec.variable,
+            "location": location, "variable": spec.variable,
             "dims": spec.dims.keys().collect::<Vec<_>>(), "shape": layout.shape, "dtype": spec.dtype.name(),
             "chunks": layout.chunks, "shards": layout.shards,
         }))?;
     } else if !common.quiet {
         let dims: Vec<String> = spec.dims.keys().zip(&layout.shape).map(|(d, n)| format!("{d}={n}")).collect();
         let chunks: Vec<String> = layout.chunks.iter().map(u64::to_string).collect();
-        let (made, name) = (&args.output, &spec.variable);
+        let (made, name) = (&location, &spec.variable);
         output::note(&format!(
             "made `{made}`: `{name}` {} ({}) in chunks of {}",
             spec.dtype,
@@ -75,59 +80,35 @@ pub(crate) fn run(args: &CreateArgs, common: &Common) -> Result<ExitCode, CliErr
     Ok(ExitCode::SUCCESS)
 }
 
-/// Folder and group of a new cube: what exists literally wins; else the group follows the last `:` before which
-/// something exists, or the first `:` where nothing does.
+/// Where a new cube is to lie, and its group there.
 ///
 /// # Errors
-/// A location in a store that this build does not write to.
-pub(crate) fn place(location: &str) -> Result<(PathBuf, String), CliError> {
-    let path = match location.split_once("://") {
-        Some(("file", path)) => path,
-        Some((scheme, _)) if !Path::new(location).exists() => {
-            return Err(CliError::says(format!("cannot write to `{scheme}://` in this build: `{location}`"))
-                .hint("write to a folder"));
-        }
-        _ => location,
-    };
-    if path.starts_with("memory:") && !Path::new(path).exists() {
+/// A location that cannot be written, or that would be gone with this process.
+pub(crate) fn place(location: &str, common: &Common) -> Result<(Place, String), CliError> {
+    if location.starts_with("memory:") && !Path::new(location).exists() {
         return Err(
             CliError::says(format!("`{location}` would be gone when the command ends")).hint("write to a folder")
         );
     }
-    if path.is_empty() {
+    if location.is_empty() {
         return Err(CliError::says("the output has no name"));
     }
-    if Path::new(path).exists() {
-        return Ok((path.into(), String::new()));
-    }
-    let splits: Vec<(&str, &str)> = path
-        .match_indices(':')
-        .map(|(at, _)| (&path[..at], &path[at + 1..]))
-        .filter(|(root, group)| !root.is_empty() && !group.trim_matches('/').is_empty())
-        .collect();
-    let split = splits.iter().rev().find(|(root, _)| Path::new(root).exists()).or(splits.first());
-    Ok(match split {
-        Some((root, group)) => (root.into(), group.trim_matches('/').to_owned()),
-        None => (path.into(), String::new()),
-    })
-}
-
-/// The folder that an input lies in, so that it is not written over.
-pub(crate) fn folder_of(location: &str) -> Option<PathBuf> {
-    place(location).ok().map(|(folder, _)| folder).filter(|folder| folder.exists())
+    Ok(Place::find(location, &common.storage()?)?)
 }
 
 /// The group that is written, where it is a cube already.
-fn existing(folder: &Path, group: &str) -> Result<Option<OpenCube>, CliError> {
-    if !folder.is_dir() {
-        return Ok(None);
-    }
-    let store: Arc<dyn Store> = Arc::new(LocalStore::open(folder)?);
-    let location = folder.display().to_string();
-    match open_in(store, group, &location, &DecodeOptions::default()) {
+fn existing(place: &Place, group: &str) -> Result<Option<OpenCube>, CliError> {
+    let store: Arc<dyn Store> = match place {
+        Place::Folder(folder) if folder.is_dir() => Arc::new(LocalStore::open(folder)?),
+        Place::Store(store) => store.clone(),
+        // A zip file is written as a whole.
+        Place::Folder(_) | Place::Zip(_) => return Ok(None),
+    };
+    match open_in(store, group, &place.location(), &DecodeOptions::default()) {
         Ok(cube) => Ok(Some(cube)),
         // The writer says what is in its way.
-        Err(OpenError::NotZarr { .. } | OpenError::Unfinished { .. } | OpenError::Store(_)) => Ok(None),
+        Err(OpenError::NotZarr { .. } | OpenError::Unfinished { .. }) => Ok(None),
+        Err(OpenError::Store(_)) if matches!(place, Place::Folder(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -184,8 +165,14 @@ pub(crate) fn element_type(name: &str) -> Result<DType, CliError> {
 }
 
 /// The specification of a cube like another; `--var` names its variable where it has several, else the new one.
-fn like_another(args: &CreateArgs, like: &str) -> Result<CreateSpec, CliError> {
-    let source = open(like)?;
+fn like_another(
+    args: &CreateArgs,
+    like: &str,
+    inputs: &mut Vec<String>,
+    common: &Common,
+) -> Result<CreateSpec, CliError> {
+    let source = open_with(like, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
+    inputs.push(source.store.location());
     let data: Vec<&str> = source.cube.data_variables().map(|v| v.name.as_str()).collect();
     let (from, name) = match (&args.var, data.as_slice()) {
         (Some(var), names) if names.contains(&var.as_str()) => (var.as_str(), var.as_str()),

@@ -13,7 +13,7 @@ use chunkwise::job::output::OutputOptions;
 use chunkwise::job::{Over, Request, label_values, prepare};
 use chunkwise::memory;
 use chunkwise::open::{OpenCube, open};
-use chunkwise::write::{Existing, ZarrVersion};
+use chunkwise::write::{Existing, Place, ZarrVersion};
 use chunkwise_core::select::parse_isel;
 use chunkwise_core::stat::Statistic;
 use folder::DemoFolder;
@@ -175,9 +175,9 @@ impl Demo<'_> {
     fn mean(&self, folder: &DemoFolder) -> Result<Step, CliError> {
         let began = Instant::now();
         let options = OutputOptions {
-            folder: folder.mean(),
+            place: Place::Folder(folder.mean()),
             existing: Existing::Refuse,
-            inputs: vec![folder.cube()],
+            inputs: vec![folder.cube().display().to_string()],
             zarr: ZarrVersion::V3,
             chunks: IndexMap::new(),
             shards: IndexMap::new(),

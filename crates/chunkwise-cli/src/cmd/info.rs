@@ -8,8 +8,8 @@ use crate::exit::CliError;
 use crate::output::{self, Json};
 use chunkwise::error::OpenError;
 use chunkwise::job::label_value;
-use chunkwise::open::{OpenCube, open_with};
-use chunkwise::store::locate;
+use chunkwise::open::{OpenCube, OpenOptions, open_with};
+use chunkwise::store::{StorageOptions, locate_with};
 use chunkwise::write::{Found, unfinished};
 use chunkwise_core::cf::decode::{DecodeOptions, Nodata, Valid};
 use chunkwise_core::cube::{ChunkSizes, DataType, Labels, Role, TextKind, Variable};
@@ -21,9 +21,10 @@ use std::process::ExitCode;
 const LISTED: usize = 16;
 
 pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let about = match open_with(&args.cube, &decode_options(&args.decode)?) {
+    let options = OpenOptions { decode: decode_options(&args.decode)?, storage: common.storage()? };
+    let about = match open_with(&args.cube, &options) {
         Ok(cube) => describe(&cube)?,
-        Err(OpenError::Unfinished { location }) => describe_unfinished(&location)?,
+        Err(OpenError::Unfinished { location }) => describe_unfinished(&args.cube, &location, &options.storage)?,
         Err(error) => return Err(error.into()),
     };
     match common.json() {
@@ -55,8 +56,8 @@ pub(crate) fn decode_options(args: &DecodeArgs) -> Result<DecodeOptions, CliErro
 }
 
 /// An output whose job did not finish is no cube; what can be said is how far it came.
-fn describe_unfinished(location: &str) -> Result<Map<String, Value>, CliError> {
-    let located = locate(location)?;
+fn describe_unfinished(asked: &str, location: &str, storage: &StorageOptions) -> Result<Map<String, Value>, CliError> {
+    let located = locate_with(asked, storage)?;
     let mut found = unfinished(&*located.store, &located.path)?;
     if found == Found::None {
         found = unfinished(&*located.store, "")?;

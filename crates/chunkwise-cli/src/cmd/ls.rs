@@ -3,7 +3,7 @@
 use crate::args::{Common, LsArgs};
 use crate::exit::CliError;
 use crate::output::{self, Json, printable};
-use chunkwise::open::{OpenCube, open, open_in};
+use chunkwise::open::{OpenCube, OpenOptions, open_in, open_with};
 use chunkwise_core::cf::decode::DecodeOptions;
 use chunkwise_core::cube::Variable;
 use serde_json::{Value, json};
@@ -29,13 +29,13 @@ enum What {
 }
 
 pub(crate) fn run(args: &LsArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let cube = open(&args.cube)?;
+    let cube = open_with(&args.cube, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
     let mut nodes = Vec::new();
     walk(&cube, "", 0, &mut nodes);
     match common.json() {
         Json::Yes => output::print_json(&Value::Array(nodes.iter().map(record).collect()))?,
         Json::No => output::stdout(|out| {
-            writeln!(out, "{}", printable(&args.cube))?;
+            writeln!(out, "{}", printable(&cube.cube.location))?;
             nodes.iter().try_for_each(|node| writeln!(out, "{}", line(node)))
         })?,
     }

@@ -8,7 +8,7 @@ use chunkwise_core::group::{Cycle, Window};
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &ReduceArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let (cube, mut request) = request(&args.cube, &args.select, &args.decode, &args.job)?;
+    let (cube, mut request) = request(&args.cube, &args.select, &args.decode, &args.job, common)?;
     request.anomaly = if args.anomaly { Anomaly::Yes } else { Anomaly::No };
     request.min_count = args.min_count;
     request.statistics = statistics(&args.stats)?;
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &ReduceArgs, common: &Common) -> Result<ExitCode, CliErr
         dims => Over::Dims(dims.iter().map(|d| d.trim().to_owned()).collect()),
     };
     let prepared = prepare(&cube, &request)?;
-    let to = destination(args.output.as_deref(), Some(&args.layout), args.overwrite, &cube)?;
+    let to = destination(args.output.as_deref(), Some(&args.layout), args.overwrite, &cube, common)?;
     let ready = Ready::new(cube, prepared, to, &args.job, args.ddof, args.min_count)?;
     if args.job.explain {
         return ready.explain(common.json());

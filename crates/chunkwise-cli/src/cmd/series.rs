@@ -20,7 +20,7 @@ struct Point {
 }
 
 pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let (cube, base) = request(&args.cube, &args.select, &args.decode, &args.job)?;
+    let (cube, base) = request(&args.cube, &args.select, &args.decode, &args.job, common)?;
     let cube = Arc::new(cube);
     let dims = cube.cube.dims.clone();
     let length = |dim: &str| {
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
     if let Some(file) = &args.points {
         points.extend(read_points(file, &by_label)?);
     }
-    let to = destination(args.output.as_deref(), None, args.overwrite, &cube)?;
+    let to = destination(args.output.as_deref(), None, args.overwrite, &cube, common)?;
     let prepared = |point: &Point| -> Result<Prepared, CliError> {
         let mut own = base.clone();
         for (dim, index, _) in &point.at {

@@ -57,6 +57,13 @@ impl Store for PairStore {
         let (store, key) = self.at(key);
         store.put(key, bytes)
     }
+    fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        let (store, key) = self.at(key);
+        store.put_if_absent(key, bytes)
+    }
+    fn repeated(&self) -> u64 {
+        self.a.repeated() + self.b.repeated()
+    }
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         let (store, key) = self.at(key);
         store.delete(key)

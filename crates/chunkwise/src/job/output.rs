@@ -17,17 +17,16 @@ use chunkwise_core::grid::Role;
 use chunkwise_core::plan::{Axis, From, Stage, schedule};
 use chunkwise_core::stat::Statistic;
 use indexmap::IndexMap;
-use std::path::PathBuf;
 
 /// How the new cube is to lie on disk.
 #[derive(Clone, Debug)]
 pub struct OutputOptions {
-    /// Folder of the new cube.
-    pub folder: PathBuf,
+    /// Where the new cube is to lie: the root of a store.
+    pub place: Place,
     /// What to do where it exists.
     pub existing: Existing,
-    /// Folders that are read.
-    pub inputs: Vec<PathBuf>,
+    /// Locations of stores that are read.
+    pub inputs: Vec<String>,
     /// Version of the format.
     pub zarr: ZarrVersion,
     /// Cells of a chunk by dimension, where asked for.
@@ -43,10 +42,11 @@ pub struct OutputOptions {
 }
 
 impl OutputOptions {
-    /// A new cube in `folder`, which must not exist, in the chunks of the source.
-    pub fn new(folder: PathBuf) -> OutputOptions {
+    /// A new cube at `place` (the path of a folder or zip file, or any [`Place`]), where nothing may be, in the chunks
+    /// of the source.
+    pub fn new(place: impl Into<Place>) -> OutputOptions {
         OutputOptions {
-            folder,
+            place: place.into(),
             existing: Existing::Refuse,
             inputs: Vec::new(),
             zarr: ZarrVersion::V3,
@@ -134,7 +134,7 @@ impl Prepared {
         keep_references(&mut attrs, |n| names.iter().any(|m| m == n));
         append_history(&mut attrs, &options.history);
         let output = Output {
-            place: Place::Folder(options.folder.clone()),
+            place: options.place.clone(),
             group: String::new(),
             existing: options.existing,
             inputs: options.inputs.clone(),

@@ -72,6 +72,60 @@ pub struct Explained {
     pub stages: Vec<ExplainedStage>,
 }
 
+/// What a job may ask of a store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// Most requests for chunks.
+    pub requests: Option<u64>,
+    /// Most bytes of chunks.
+    pub bytes: Option<u64>,
+}
+
+/// A job that would ask more of its store than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TooMuch {
+    /// Too many requests.
+    #[error("the job takes {takes} requests, at most {most} are allowed")]
+    Requests {
+        /// What it takes.
+        takes: u64,
+        /// The bound.
+        most: u64,
+    },
+    /// Too many bytes.
+    #[error("the job reads {takes} bytes ({}), at most {most} are allowed", what(*.decoded))]
+    Bytes {
+        /// What it takes.
+        takes: u64,
+        /// The bound.
+        most: u64,
+        /// Whether the bytes are those of decoded chunks: how many are stored only the store knows.
+        decoded: bool,
+    },
+}
+
+fn what(decoded: bool) -> &'static str {
+    if decoded { "of chunks once decoded; how many are stored is not known before" } else { "as stored" }
+}
+
+impl Explained {
+    /// Whether the job stays within what it may ask of its store.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check(&self, bounds: Bounds) -> Result<(), TooMuch> {
+        let (figures, decoded) = (&self.total, self.total.encoded_bytes.is_none());
+        if let Some(most) = bounds.requests.filter(|&most| figures.requests > most) {
+            return Err(TooMuch::Requests { takes: figures.requests, most });
+        }
+        let takes = figures.encoded_bytes.unwrap_or(figures.decoded_bytes);
+        match bounds.bytes.filter(|&most| takes > most) {
+            Some(most) => Err(TooMuch::Bytes { takes, most, decoded }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a plan says of a stage.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExplainedStage {

@@ -178,8 +178,8 @@ impl OpenCube {
             _ => 8,
         };
         let chunk = variable.chunks.iter().map(largest).fold(cell_size(&variable.dtype) as u128, u128::saturating_mul);
-        // Kept twice, as read and as selected; a chunk is there encoded and decoded.
-        let takes = variable.cells().saturating_mul(2 * size).saturating_add(chunk.saturating_mul(2));
+        // Kept twice, as read and as selected, with the group of each; a chunk is there encoded and decoded.
+        let takes = variable.cells().saturating_mul(2 * size + 16).saturating_add(chunk.saturating_mul(2));
         let needed = u64::try_from(takes).unwrap_or(u64::MAX).saturating_add(memory::base());
         // A few are in the reserve of every plan, which tells what the job needs.
         if takes > FEW && needed > limit {

@@ -15,7 +15,8 @@ pub(crate) use v3::fill_value;
 
 use crate::chunk::ChunkReader;
 use crate::error::{OpenError, in_full};
-use crate::store::{ByteRange, Entry, Store, join, locate};
+use crate::store::secret::mask;
+use crate::store::{ByteRange, Entry, StorageOptions, Store, join, locate_with};
 use assemble::{Fault as _, Found, assemble, blank};
 use chunkwise_core::cf::decode::DecodeOptions;
 use chunkwise_core::cube::{Attrs, Cube, Variable};
@@ -46,16 +47,26 @@ pub struct OpenCube {
 /// # Errors
 /// There is nothing, or nothing that is Zarr, or an unfinished job; metadata of the group cannot be understood.
 pub fn open(location: &str) -> Result<OpenCube, OpenError> {
-    open_with(location, &DecodeOptions::default())
+    open_with(location, &OpenOptions::default())
 }
 
-/// As [`open`], with another reading of the stored values of data variables.
+/// How a cube is opened.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// How stored values of data variables are read.
+    pub decode: DecodeOptions,
+    /// Credentials and other options of stores.
+    pub storage: StorageOptions,
+}
+
+/// As [`open`], with options.
 ///
 /// # Errors
-/// As [`open`].
-pub fn open_with(location: &str, options: &DecodeOptions) -> Result<OpenCube, OpenError> {
-    let located = locate(location)?;
-    open_in(located.store, &located.path, location, options)
+/// As [`open`]; options that cannot be understood.
+pub fn open_with(location: &str, options: &OpenOptions) -> Result<OpenCube, OpenError> {
+    let located = locate_with(location, &options.storage)?;
+    // What is told of the location has no secrets.
+    open_in(located.store, &located.path, &mask(location), &options.decode)
 }
 
 /// As [`open_with`], in a store that is at hand; `location` is for messages and the name of a bare array.

@@ -98,6 +98,12 @@ impl<S: Store> Store for Counted<S> {
     fn writer_bytes(&self) -> Option<u64> {
         self.inner.writer_bytes()
     }
+    fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        self.inner.put_if_absent(key, bytes)
+    }
+    fn repeated(&self) -> u64 {
+        self.inner.repeated()
+    }
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.inner.delete(key)
     }

@@ -207,6 +207,20 @@ impl Store for LocalStore {
         Some(0)
     }
 
+    fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        let path = self.path(key)?;
+        let write = || -> io::Result<bool> {
+            let mut aside = self.aside(&path)?;
+            aside.write_all(bytes)?;
+            match aside.persist_noclobber(&path) {
+                Ok(_) => Ok(true),
+                Err(e) if e.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+                Err(e) => Err(e.error),
+            }
+        };
+        write().map_err(|e| self.failed("write", key, e))
+    }
+
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         match fs::remove_file(self.path(key)?) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(self.failed("remove", key, e)),

@@ -1,6 +1,6 @@
 //! From what the user wrote to a store and a path in it.
 
-use super::{LocalStore, MemoryStore, Store, StoreError};
+use super::{LocalStore, MemoryStore, StorageOptions, Store, StoreError, ZipStore, is_zip};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,14 +13,23 @@ pub struct Located {
     pub path: String,
 }
 
-/// Finds what `LOCATION[:GROUP]` names: a folder, or `memory:NAME`.
+/// Finds what `LOCATION[:GROUP]` names: a folder, a zip file, an object store, a web server, or `memory:NAME`.
 ///
 /// What exists literally wins; otherwise what follows a `:` is a group or array, at the last `:` before which
-/// something exists. Only the folder is looked at, not what it holds.
+/// something exists. Only the folder is looked at, not what it holds. In object stores and on web servers, where a look
+/// costs a request, what follows `.zarr:` is a group, and else nothing is asked unless the path has a `:`.
 ///
 /// # Errors
 /// Nothing is there, it may not be looked at, or this build has no store for such a location.
 pub fn locate(location: &str) -> Result<Located, StoreError> {
+    locate_with(location, &StorageOptions::default())
+}
+
+/// As [`locate`], with credentials and other options of stores.
+///
+/// # Errors
+/// As [`locate`]; options that cannot be understood.
+pub fn locate_with(location: &str, options: &StorageOptions) -> Result<Located, StoreError> {
     if let Some(rest) = location.strip_prefix("memory:") {
         return memory(location, rest);
     }
@@ -28,13 +37,38 @@ pub fn locate(location: &str) -> Result<Located, StoreError> {
         if scheme == "file" {
             return local(location, rest);
         }
+        #[cfg(feature = "cloud")]
+        if super::object::is_remote(location) {
+            return remote(location, options);
+        }
+        let _ = options;
         let scheme_like = !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric());
         if scheme_like && !Path::new(location).exists() {
             let kind = format!("`{scheme}://`");
-            return Err(StoreError::NotBuiltIn { location: location.to_owned(), kind });
+            return Err(StoreError::NotBuiltIn { location: super::secret::mask(location), kind });
         }
     }
     local(location, location)
+}
+
+/// A remote store; where its name does not tell the group, the first reading under which there is some Zarr.
+#[cfg(feature = "cloud")]
+fn remote(location: &str, options: &StorageOptions) -> Result<Located, StoreError> {
+    let ways = super::object::split(location);
+    let several = ways.len() > 1;
+    let mut first = None;
+    for (root, path) in ways {
+        let found = Located { store: super::object::open(&root, options)?, path };
+        if several {
+            let whole = super::ByteRange::Whole;
+            let mut names = ["zarr.json", ".zmetadata", ".zgroup", ".zarray"].into_iter();
+            if names.any(|name| matches!(found.store.get(name, whole), Ok(Some(_)))) {
+                return Ok(found);
+            }
+        }
+        first.get_or_insert(found);
+    }
+    first.ok_or_else(|| StoreError::NotFound { location: super::secret::mask(location) })
 }
 
 fn group_path(group: &str) -> String {
@@ -61,16 +95,11 @@ fn local(location: &str, path: &str) -> Result<Located, StoreError> {
         match LocalStore::open(root) {
             Ok(store) => return Ok(Located { store: Arc::new(store), path: group_path(group) }),
             Err(StoreError::NotFound { .. }) => {}
-            Err(_) if Path::new(root).is_file() && is_zip(root) => {
-                let kind = "reading a zip file".to_owned();
-                return Err(StoreError::NotBuiltIn { location: location.to_owned(), kind });
+            Err(_) if Path::new(root).is_file() && is_zip(Path::new(root)) => {
+                return Ok(Located { store: Arc::new(ZipStore::open(root)?), path: group_path(group) });
             }
             Err(other) => first_error = first_error.or(Some(other)),
         }
     }
     Err(first_error.unwrap_or(StoreError::NotFound { location: location.to_owned() }))
-}
-
-fn is_zip(path: &str) -> bool {
-    Path::new(path).extension().is_some_and(|e| e.eq_ignore_ascii_case("zip"))
 }

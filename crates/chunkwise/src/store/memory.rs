@@ -121,6 +121,16 @@ impl Store for MemoryStore {
         Some(0)
     }
 
+    fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        self.check(key)?;
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let free = !objects.contains_key(key);
+        if free {
+            objects.insert(key.to_owned(), bytes.into());
+        }
+        Ok(free)
+    }
+
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.check(key)?;
         self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key);

@@ -7,13 +7,23 @@ mod counted;
 mod local;
 mod location;
 mod memory;
+#[cfg(feature = "cloud")]
+mod object;
+mod options;
+pub mod secret;
 mod writer;
+mod zip;
 
 pub use counted::Counted;
 pub use local::LocalStore;
-pub use location::{Located, locate};
+pub use location::{Located, locate, locate_with};
 pub use memory::MemoryStore;
+#[cfg(feature = "cloud")]
+pub use object::RemoteStore;
+pub use options::StorageOptions;
 pub use writer::{ObjectWriter, writer};
+pub use zip::ZipStore;
+pub(crate) use zip::{PackError, is_zip, pack};
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -129,6 +139,19 @@ pub trait Store: Send + Sync + Debug {
         None
     }
 
+    /// Stores an object where there is none of that key; `false` where there is one.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        // Stores that others may write at the same time do it in one step.
+        let free = self.get(key, ByteRange::Whole)?.is_none();
+        if free {
+            self.put(key, bytes)?;
+        }
+        Ok(free)
+    }
+
     /// Removes an object; nothing happens where there is none.
     ///
     /// # Errors
@@ -140,6 +163,11 @@ pub trait Store: Send + Sync + Debug {
     /// # Errors
     /// Something cannot be removed.
     fn delete_prefix(&self, prefix: &str) -> Result<(), StoreError>;
+
+    /// Requests beside one for each call: those that were sent again, and those for a size.
+    fn repeated(&self) -> u64 {
+        0
+    }
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
@@ -170,6 +198,12 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn writer_bytes(&self) -> Option<u64> {
         (**self).writer_bytes()
     }
+    fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        (**self).put_if_absent(key, bytes)
+    }
+    fn repeated(&self) -> u64 {
+        (**self).repeated()
+    }
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         (**self).delete(key)
     }
@@ -187,8 +221,86 @@ pub enum StoreError {
         /// Location as asked for.
         location: String,
     },
+    /// A location that cannot be understood.
+    #[error("`{location}` is no location: {reason}")]
+    BadLocation {
+        /// Location as asked for, without secrets.
+        location: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An option that no store has, or of a value that is none.
+    #[error("`--storage {key}`: {reason}")]
+    BadOption {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A profile of `~/.aws` that is not there.
+    #[error("there is no profile `{profile}` in `~/.aws`; {}", profiles(.has))]
+    NoProfile {
+        /// The name asked for.
+        profile: String,
+        /// Those that there are.
+        has: Vec<String>,
+    },
+    /// A profile whose credentials are not in the files.
+    #[error("the profile's credentials come from its `{way}`, which is not followed")]
+    ProfileElsewhere {
+        /// The key of the profile.
+        way: String,
+    },
+    /// Azure without an account.
+    #[error("the storage account of container `{container}` is not known")]
+    NoAccount {
+        /// The container.
+        container: String,
+    },
+    /// A zip file that is damaged, or holds what cannot be read.
+    #[error("`{location}` is no zip file that can be read: {reason}")]
+    BadZip {
+        /// Location of the file.
+        location: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A server that cannot list what it holds.
+    #[error("`{location}` cannot be listed: web servers give objects by name only")]
+    NoList {
+        /// Location of the store.
+        location: String,
+    },
+    /// A store that is not written to.
+    #[error("cannot write to `{location}`: {kind} is only read")]
+    ReadOnly {
+        /// Location of the store.
+        location: String,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// An answer that says why not.
+    #[error("cannot {asked}: the server answered {status} {said}")]
+    Status {
+        /// What was asked for.
+        asked: Box<Asked>,
+        /// The status code.
+        status: u16,
+        /// What the server said.
+        said: String,
+        /// Whether the request was not signed.
+        anonymous: bool,
+    },
+    /// No answer, or none that can be data.
+    #[error("cannot {asked}")]
+    Network {
+        /// What was asked for.
+        asked: Box<Asked>,
+        /// What went wrong, and how often it was tried.
+        source: crate::error::BoxError,
+    },
     /// A kind of location that this build has no store for.
-    #[error("`{location}`: {kind} is not built in; what works is a folder or `memory:NAME`")]
+    #[error("`{location}`: {kind} is not built in; what works is a folder, a `.zip` file or `memory:NAME`")]
     NotBuiltIn {
         /// Location as asked for.
         location: String,
@@ -249,6 +361,77 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+/// What a server was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// `read`, `write`, `list`, `remove`.
+    pub action: &'static str,
+    /// Location of the store.
+    pub location: String,
+    /// The key, `.` for the root.
+    pub key: String,
+    /// ` (bytes 0–9)`, or nothing.
+    pub range: String,
+}
+
+impl std::fmt::Display for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} `{}`{} in `{}`", self.action, self.key, self.range, self.location)
+    }
+}
+
+impl StoreError {
+    /// What would work, as a sentence for the user.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            StoreError::NotFound { .. } => "check the path; `chunkwise create -o CUBE` makes a new cube".to_owned(),
+            StoreError::Status { status: 401 | 403, anonymous: true, .. } => {
+                "no credentials were found, so the request was not signed: set `AWS_ACCESS_KEY_ID` and \
+                 `AWS_SECRET_ACCESS_KEY` (`GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_KEY`), name a profile with \
+                 `--storage profile=NAME`, or pass `--absent-on 403` where the server answers so for objects that are absent"
+                    .to_owned()
+            }
+            StoreError::Status { status: 401 | 403, .. } => {
+                "check the credentials; a public bucket needs none: `--storage anonymous=true`".to_owned()
+            }
+            StoreError::Status { status: 404, .. } => "check the name of the bucket, and the endpoint and region".to_owned(),
+            StoreError::Status { status: 301 | 307 | 400, .. } => {
+                "check the region and endpoint: `--storage region=NAME`, `--storage endpoint=URL`".to_owned()
+            }
+            StoreError::Network { .. } => {
+                "check the name and port; `--storage endpoint=URL` names another server, `--storage retry_timeout=60s` how \
+                 long to try"
+                    .to_owned()
+            }
+            StoreError::NoList { .. } => {
+                "name an array, as in `http://HOST/CUBE.zarr:VARIABLE`, or write consolidated metadata beside the cube"
+                    .to_owned()
+            }
+            StoreError::NoAccount { .. } => {
+                "set `AZURE_STORAGE_ACCOUNT_NAME`, pass `--storage account_name=NAME`, or write \
+                 `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…`"
+                    .to_owned()
+            }
+            StoreError::ProfileElsewhere { .. } => {
+                "export them into the environment: `aws configure export-credentials --format env`".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn profiles(has: &[String]) -> String {
+    if has.is_empty() { "there are none".to_owned() } else { format!("there are `{}`", has.join("`, `")) }
+}
+
+/// Whether some store of this build has an option of this name.
+fn knows_option(key: &str) -> bool {
+    #[cfg(feature = "cloud")]
+    return object::knows_option(key);
+    #[cfg(not(feature = "cloud"))]
+    return key.is_empty();
 }
 
 /// Checks that a key stays in its store: no empty, `.` or `..` segment, no NUL, not absolute.

@@ -40,8 +40,8 @@ pub struct Output {
     pub group: String,
     /// What to do where it exists.
     pub existing: Existing,
-    /// Folders that are read: the output is none of them, and holds none.
-    pub inputs: Vec<PathBuf>,
+    /// Locations of stores that are read: the output is none of them, and holds none.
+    pub inputs: Vec<String>,
     /// Identity of the job, for `--resume`.
     pub job: JournalHead,
     /// Version of the format.
@@ -106,6 +106,8 @@ struct Folder {
     made: bool,
     /// Whether the root of the cube was made by this run.
     made_root: bool,
+    /// The zip file that the folder is packed into in the end.
+    zip: Option<PathBuf>,
     _lock: Option<FolderLock>,
 }
 
@@ -141,6 +143,7 @@ impl CubeWriter {
         }
         match output.place.clone() {
             Place::Folder(root) => CubeWriter::in_folder(output, arrays, &root),
+            Place::Zip(file) => CubeWriter::in_zip(output, arrays, &file),
             Place::Store(store) => CubeWriter::in_store(output, arrays, store),
         }
     }
@@ -165,7 +168,8 @@ impl CubeWriter {
 
     /// Location of the output, for messages.
     pub fn location(&self) -> String {
-        let root = self.output.place.location();
+        let zip = self.folder.as_ref().and_then(|folder| folder.zip.as_deref());
+        let root = zip.map_or_else(|| self.output.place.location(), place::shown);
         if self.output.group.is_empty() { root } else { format!("{root}:{}", self.output.group) }
     }
 
@@ -331,7 +335,7 @@ impl CubeWriter {
         // Consolidated metadata are read, changed and written: one after another.
         let root = match &self.output.place {
             Place::Folder(root) => Some(place::real(root)),
-            Place::Store(_) => None,
+            Place::Zip(_) | Place::Store(_) => None,
         };
         let told = extends || !self.output.group.is_empty();
         let lock = || ObjectLock::take(&self.output.place.location(), root.as_deref(), "metadata");
@@ -363,6 +367,9 @@ impl CubeWriter {
         drop(metadata_lock);
         if let Some(root) = root.filter(|_| told) {
             lock::tidy(&root);
+        }
+        if let (Some(Folder { zip: Some(zip), .. }), Place::Folder(work)) = (&folder, &self.output.place) {
+            place::pack_into(work, zip)?;
         }
         Ok(self.written())
     }

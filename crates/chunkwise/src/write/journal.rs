@@ -1,6 +1,6 @@
 //! The journal of a cube that is being written: while it lies there, the output is no cube.
 
-use crate::store::{ByteRange, Store, StoreError, join};
+use crate::store::{Access, ByteRange, Store, StoreError, join};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,8 @@ const FORMAT: u32 = 1;
 
 /// How often the journal is stored at most: what was done since is done again after a kill.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The same where each time is a request.
+const REMOTE_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a job is: a run with another head cannot go on with its output.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,22 +137,45 @@ impl Keeper {
         Ok(keeper)
     }
 
+    /// Stores a journal for the first time where there is none; `None` where there is one.
+    ///
+    /// Servers that cannot make an object on condition are looked at first.
+    pub(crate) fn claim(journal: Journal, store: &dyn Store, group: &str) -> Result<Option<Keeper>, StoreError> {
+        let key = join(group, JOURNAL);
+        let claimed = match store.put_if_absent(&key, &text(&journal)) {
+            Err(StoreError::Status { status: 501, .. }) => {
+                let free = store.get(&key, ByteRange::Whole)?.is_none();
+                if free {
+                    store.put(&key, &text(&journal))?;
+                }
+                free
+            }
+            claimed => claimed?,
+        };
+        Ok(claimed.then(|| Keeper { journal, stored: Instant::now() }))
+    }
+
     /// Notes a partition, and stores the journal unless that was just done.
     pub(crate) fn done(&mut self, partition: u64, store: &dyn Store, group: &str) -> Result<(), StoreError> {
         self.journal.add(partition);
-        if self.stored.elapsed() < PAUSE {
+        let pause = if store.access() == Access::Polled { REMOTE_PAUSE } else { PAUSE };
+        if self.stored.elapsed() < pause {
             return Ok(());
         }
         self.store(store, group)
     }
 
     fn store(&mut self, store: &dyn Store, group: &str) -> Result<(), StoreError> {
-        let mut text = serde_json::to_vec(&self.journal).unwrap_or_default();
-        text.push(b'\n');
-        store.put(&join(group, JOURNAL), &text)?;
+        store.put(&join(group, JOURNAL), &text(&self.journal))?;
         self.stored = Instant::now();
         Ok(())
     }
+}
+
+fn text(journal: &Journal) -> Vec<u8> {
+    let mut text = serde_json::to_vec(journal).unwrap_or_default();
+    text.push(b'\n');
+    text
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 
 use super::error::WriteError;
 use super::journal::JOURNAL;
-use crate::store::{Entry, LocalStore, Store};
+use crate::store::PackError;
+use crate::store::secret::mask;
+use crate::store::{
+    Entry, LocalStore, MemoryStore, StorageOptions, Store, StoreError, ZipStore, is_zip, locate_with, pack,
+};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -13,15 +17,73 @@ use std::sync::Arc;
 pub enum Place {
     /// A folder of the local file system: made where there is none.
     Folder(PathBuf),
+    /// A zip file of the local file system: packed from a folder beside it when all is written.
+    Zip(PathBuf),
     /// Any other store.
     Store(Arc<dyn Store>),
 }
 
+impl From<PathBuf> for Place {
+    fn from(path: PathBuf) -> Place {
+        if is_zip(&path) && !path.is_dir() { Place::Zip(path) } else { Place::Folder(path) }
+    }
+}
+
 impl Place {
+    /// Place and group that `LOCATION[:GROUP]` names for writing: what exists literally wins; else the group follows the
+    /// last `:` before which something exists, or the first `:` where nothing does. A `memory:NAME` is made.
+    ///
+    /// # Errors
+    /// The location is none, or cannot be written.
+    pub fn find(location: &str, options: &StorageOptions) -> Result<(Place, String), StoreError> {
+        if let Some(rest) = location.strip_prefix("memory:") {
+            let (name, group) = rest.split_once(':').unwrap_or((rest, ""));
+            return Ok((Place::Store(MemoryStore::create(name)), group.trim_matches('/').to_owned()));
+        }
+        let path = match location.split_once("://") {
+            Some(("file", path)) => path,
+            Some(("http" | "https", _)) => {
+                return Err(StoreError::ReadOnly { location: mask(location), kind: "a web server" });
+            }
+            Some(_) if !Path::new(location).exists() => {
+                let found = locate_with(location, options)?;
+                return Ok((Place::Store(found.store), found.path));
+            }
+            _ => location,
+        };
+        if path.is_empty() {
+            return Err(StoreError::BadLocation { location: path.to_owned(), reason: "it is empty".to_owned() });
+        }
+        if Path::new(path).exists() {
+            return Ok((PathBuf::from(path).into(), String::new()));
+        }
+        let splits: Vec<(&str, &str)> = path
+            .match_indices(':')
+            .map(|(at, _)| (&path[..at], &path[at + 1..]))
+            .filter(|(root, group)| !root.is_empty() && !group.trim_matches('/').is_empty())
+            .collect();
+        let split = splits.iter().rev().find(|(root, _)| Path::new(root).exists()).or(splits.first());
+        Ok(match split {
+            Some((root, group)) => (PathBuf::from(root).into(), group.trim_matches('/').to_owned()),
+            None => (PathBuf::from(path).into(), String::new()),
+        })
+    }
+
+    /// Whether there is something that `--overwrite` removes before the new cube is written.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn goes_first(&self, group: &str) -> Result<bool, WriteError> {
+        match self {
+            Place::Store(store) => Ok(present(store, group)? != Present::Nothing),
+            Place::Folder(_) | Place::Zip(_) => Ok(false),
+        }
+    }
+
     /// The location for messages.
     pub fn location(&self) -> String {
         match self {
-            Place::Folder(path) => shown(path),
+            Place::Folder(path) | Place::Zip(path) => shown(path),
             Place::Store(store) => store.location(),
         }
     }
@@ -31,6 +93,8 @@ impl Place {
         Ok(match self {
             Place::Folder(path) if !path.is_dir() => None,
             Place::Folder(path) => Some(Arc::new(LocalStore::open(path)?)),
+            Place::Zip(path) if !path.is_file() => None,
+            Place::Zip(path) => Some(Arc::new(ZipStore::open(path)?)),
             Place::Store(store) => Some(Arc::clone(store)),
         })
     }
@@ -42,6 +106,7 @@ impl Place {
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, WriteError> {
         Ok(match self {
             Place::Folder(path) => Arc::new(LocalStore::create(path)?),
+            Place::Zip(path) => Arc::new(ZipStore::open(path)?),
             Place::Store(store) => Arc::clone(store),
         })
     }
@@ -129,6 +194,42 @@ pub(crate) fn present_folder(path: &Path) -> Result<Present, WriteError> {
         Ok(found) if found.is_dir() => present(&LocalStore::open(path)?, ""),
         Ok(_) => Ok(Present::Other),
     }
+}
+
+/// Looks at a file that is to be a zip file.
+pub(crate) fn present_zip(path: &Path) -> Result<Present, WriteError> {
+    if !path.exists() {
+        return Ok(Present::Nothing);
+    }
+    match ZipStore::open(path) {
+        Ok(store) => Ok(match present(&store, "")? {
+            Present::Nothing => Present::Other,
+            found => found,
+        }),
+        Err(StoreError::BadZip { .. }) => Ok(Present::Other),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Packs the cube in a folder into a zip file, which takes the place of what was there, and removes the folder.
+pub(crate) fn pack_into(work: &Path, target: &Path) -> Result<(), WriteError> {
+    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".chunkwise-aside-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let write = |e: io::Error| failed("write", target, e);
+    let aside = builder.tempfile_in(folder).map_err(write)?;
+    let file = aside.reopen().map_err(write)?;
+    pack(&LocalStore::open(work)?, file).map_err(|error| match error {
+        PackError::Store(error) => error.into(),
+        PackError::Io(source) => failed("write", target, source),
+    })?;
+    aside.persist(target).map_err(|e| write(e.error))?;
+    remove(work)
 }
 
 pub(crate) fn failed(action: &'static str, path: &Path, source: io::Error) -> WriteError {

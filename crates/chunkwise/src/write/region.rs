@@ -228,6 +228,13 @@ impl Target {
         let (store, folder) = match place {
             Place::Folder(root) if !root.is_dir() => return Err(none()),
             Place::Folder(root) => (place.store()?, Some(super::place::real(root).join(path))),
+            Place::Zip(file) => {
+                return Err(StoreError::ReadOnly {
+                    location: super::place::shown(file),
+                    kind: "a zip file that exists",
+                }
+                .into());
+            }
             Place::Store(store) => (Arc::clone(store), None),
         };
         let bad = |problem: String| RegionError::Unsupported { array: path.to_owned(), problem };

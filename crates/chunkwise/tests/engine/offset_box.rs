@@ -75,7 +75,7 @@ fn an_offset_box_decodes_each_chunk_once_and_holds_the_right_cells() {
 fn an_offset_box_in_a_small_budget_says_how_often_it_decodes() {
     let cube = source();
     let prepared = prepared(&cube, &request());
-    let mut options = OutputOptions::new("unused".into());
+    let mut options = OutputOptions::new(std::path::PathBuf::from("unused"));
     options.chunks = [("time", 4), ("band", 4), ("y", 128), ("x", 128)].map(|(d, n)| (d.to_owned(), n)).into();
     let targets = prepared.arrays(&cube, &options).unwrap().targets();
     let limits = |memory| Limits { memory, threads: 2, redecode: Redecode::Bounded, ..Limits::default() };

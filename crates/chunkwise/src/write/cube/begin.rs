@@ -5,10 +5,10 @@ use crate::store::{LocalStore, Store, join};
 use crate::write::array::ArrayWriter;
 use crate::write::error::WriteError;
 use crate::write::group;
-use crate::write::journal::{Found, Journal, JournalHead, unfinished};
-use crate::write::place::{self, FolderLock, Present};
+use crate::write::journal::{Found, JOURNAL, Journal, JournalHead, Keeper, unfinished};
+use crate::write::place::{self, FolderLock, Place, Present};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 impl CubeWriter {
     pub(super) fn in_folder(output: Output, arrays: Vec<ArrayWriter>, root: &Path) -> Result<CubeWriter, WriteError> {
@@ -16,12 +16,14 @@ impl CubeWriter {
         let location = place::shown(&asked);
         let target = place::real(&asked);
         for input in &output.inputs {
-            if place::same_place(&target, input) {
-                return Err(WriteError::IsInput { location, input: place::shown(input) });
+            // What is no path here lies in another store.
+            let Some(path) = Some(Path::new(input)).filter(|path| path.exists()) else { continue };
+            if place::same_place(&target, path) {
+                return Err(WriteError::IsInput { location, input: input.clone() });
             }
             // A group that is named as one (`CUBE:GROUP`) is told in the metadata of the cube that holds it.
-            if output.group.is_empty() && place::lies_within(&target, input) {
-                return Err(WriteError::WithinInput { location, input: place::shown(input) });
+            if output.group.is_empty() && place::lies_within(&target, path) {
+                return Err(WriteError::WithinInput { location, input: input.clone() });
             }
         }
         place::put_back(&target)?;
@@ -47,7 +49,14 @@ impl CubeWriter {
                     output,
                     Arc::new(LocalStore::open(&target)?),
                     String::new(),
-                    Some(Folder { work: target.clone(), target, made: false, made_root: false, _lock: None }),
+                    Some(Folder {
+                        work: target.clone(),
+                        target,
+                        made: false,
+                        made_root: false,
+                        zip: None,
+                        _lock: None,
+                    }),
                     arrays,
                 );
                 return writer.check_extension();
@@ -80,9 +89,48 @@ impl CubeWriter {
         if present == Present::Nothing && place::present_folder(&work)? != Present::Nothing {
             return Err(WriteError::Unfinished { location });
         }
-        let folder = Folder { target, work, made, made_root, _lock: Some(lock) };
+        let folder = Folder { target, work, made, made_root, zip: None, _lock: Some(lock) };
         let mut writer = CubeWriter::new(output, Arc::new(store), String::new(), Some(folder), arrays);
         writer.keep(journal)?;
+        Ok(writer)
+    }
+
+    /// In a folder beside the zip file, which is packed in the end.
+    pub(super) fn in_zip(
+        mut output: Output,
+        arrays: Vec<ArrayWriter>,
+        target: &Path,
+    ) -> Result<CubeWriter, WriteError> {
+        let location = place::shown(target);
+        let target = place::real(target);
+        for input in &output.inputs {
+            if Path::new(input).exists() && place::same_place(&target, Path::new(input)) {
+                return Err(WriteError::IsInput { location, input: input.clone() });
+            }
+        }
+        match (place::present_zip(&target)?, output.existing) {
+            (Present::Other, _) => return Err(WriteError::NotACube { location }),
+            (Present::Nothing, _) | (_, Existing::Overwrite) => {}
+            (_, Existing::Extend) => {
+                let problem = "a zip file is written as a whole".to_owned();
+                return Err(WriteError::BadGroup { location, problem });
+            }
+            (_, Existing::Refuse | Existing::Resume) => return Err(WriteError::Exists { location }),
+        }
+        let left = place::left_beside(&target).into_iter().next().filter(|_| output.existing == Existing::Resume);
+        let work = match left {
+            Some(left) => left,
+            None if !place::clean_beside(&target)? => return Err(WriteError::Busy { location }),
+            None => place::new_beside(&target),
+        };
+        output.place = Place::Folder(work.clone());
+        if output.existing != Existing::Resume {
+            output.existing = Existing::Refuse;
+        }
+        let mut writer = CubeWriter::in_folder(output, arrays, &work)?;
+        if let Some(folder) = &mut writer.folder {
+            folder.zip = Some(target);
+        }
         Ok(writer)
     }
 
@@ -96,6 +144,15 @@ impl CubeWriter {
             "" => store.location(),
             group => format!("{}:{group}", store.location()),
         };
+        let within = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
+        };
+        if let Some(input) = output.inputs.iter().find(|input| within(input, &location)) {
+            return Err(WriteError::IsInput { location, input: input.clone() });
+        }
+        if let Some(input) = output.inputs.iter().find(|input| group.is_empty() && within(&location, input)) {
+            return Err(WriteError::WithinInput { location, input: input.clone() });
+        }
         group::check_ancestors(&store, &group, output.zarr)?;
         let journal = match (place::present(&store, &group)?, output.existing) {
             (Present::Other, _) => return Err(WriteError::NotACube { location }),
@@ -117,7 +174,19 @@ impl CubeWriter {
                 Journal::new(output.job.clone())
             }
             (Present::Unfinished, Existing::Resume) => resumed(&store, &group, &output.job, &location)?,
-            (Present::Nothing, _) => Journal::new(output.job.clone()),
+            (Present::Nothing, _) => {
+                let journal = Journal::new(output.job.clone());
+                // Of two that begin at once, one finds the other's journal.
+                let claimed = Keeper::claim(journal, &store, &group).map_err(|source| WriteError::Object {
+                    location: location.clone(),
+                    key: JOURNAL.to_owned(),
+                    source: Box::new(source),
+                })?;
+                let Some(keeper) = claimed else { return Err(WriteError::Unfinished { location }) };
+                let mut writer = CubeWriter::new(output, store, group, None, arrays);
+                writer.journal = Some(Mutex::new(keeper));
+                return Ok(writer);
+            }
         };
         let mut writer = CubeWriter::new(output, store, group, None, arrays);
         writer.keep(journal)?;

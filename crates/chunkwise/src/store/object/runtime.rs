@@ -1,0 +1,63 @@
+//! The one runtime on which all requests of the process run.
+//!
+//! Connections belong to the runtime that made them, so that all are made here, whoever asks.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use tokio::runtime::{Handle, Runtime};
+use tokio::task::{JoinError, JoinHandle};
+
+static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
+
+/// The runtime, made at the first call.
+///
+/// # Errors
+/// The system gives no threads.
+pub(super) fn handle() -> io::Result<Handle> {
+    let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = &*runtime {
+        return Ok(runtime.handle().clone());
+    }
+    let new = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .thread_name("chunkwise-net")
+        .enable_all()
+        .build()?;
+    Ok(runtime.insert(new).handle().clone())
+}
+
+/// Runs a future to its end while this thread waits: any thread may, those of other runtimes too.
+pub(super) fn wait<T: Send + 'static>(handle: &Handle, future: impl Future<Output = T> + Send + 'static) -> T {
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    handle.spawn(async move {
+        let _ = tell.send(future.await);
+    });
+    told.recv().expect("the runtime lives as long as the process, and requests do not panic")
+}
+
+/// A task that ends when it is dropped.
+pub(super) struct Task<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    pub(super) fn start(handle: &Handle, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        Task(handle.spawn(future))
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,246 @@
+//! A zip file: read here, written from a folder when all of it is there.
+
+use super::{Access, ByteRange, Entry, Store, StoreError, check_key, resolve};
+use ::zip::result::ZipError;
+use ::zip::{CompressionMethod, ZipArchive};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Whether a path names a zip file.
+pub(crate) fn is_zip(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("zip"))
+}
+
+/// A zip file of the local file system; keys are the names of its members. Its directory is read once.
+#[derive(Debug)]
+pub struct ZipStore {
+    path: PathBuf,
+    members: BTreeMap<String, Member>,
+    archive: Mutex<ZipArchive<File>>,
+    file: File,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    index: usize,
+    size: u64,
+    crc: u32,
+    stored: bool,
+    readable: bool,
+}
+
+impl ZipStore {
+    /// A zip file that exists.
+    ///
+    /// # Errors
+    /// There is no such file, it is no zip file, or its directory is damaged.
+    pub fn open(path: impl Into<PathBuf>) -> Result<ZipStore, StoreError> {
+        let path = path.into();
+        let location = path.display().to_string();
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => StoreError::NotFound { location: location.clone() },
+            _ => StoreError::Io { action: "read", location: location.clone(), key: ".".to_owned(), source },
+        };
+        let file = File::open(&path).map_err(failed)?;
+        let damaged = |error: ZipError| StoreError::BadZip { location: location.clone(), reason: error.to_string() };
+        let mut archive = ZipArchive::new(file.try_clone().map_err(failed)?).map_err(damaged)?;
+        let mut members = BTreeMap::new();
+        for index in 0..archive.len() {
+            let member = archive.by_index_raw(index).map_err(damaged)?;
+            if member.is_dir() {
+                continue;
+            }
+            let method = member.compression();
+            let about = Member {
+                index,
+                size: member.size(),
+                crc: member.crc32(),
+                stored: method == CompressionMethod::Stored && !member.encrypted(),
+                readable: matches!(method, CompressionMethod::Stored | CompressionMethod::Deflated)
+                    && !member.encrypted(),
+            };
+            members.insert(member.name().trim_start_matches('/').to_owned(), about);
+        }
+        Ok(ZipStore { path, members, archive: Mutex::new(archive), file })
+    }
+
+    fn member(&self, key: &str) -> Result<Option<Member>, StoreError> {
+        check_key(&|| self.location(), key)?;
+        if let Some(member) = self.members.get(key) {
+            return Ok(Some(*member));
+        }
+        let below = format!("{key}/");
+        let next = self.members.range(below.clone()..).next();
+        if next.is_some_and(|(name, _)| name.starts_with(&below)) {
+            return Err(StoreError::Folder { location: self.location(), key: key.to_owned() });
+        }
+        Ok(None)
+    }
+
+    fn damaged(&self, key: &str, reason: impl std::fmt::Display) -> StoreError {
+        StoreError::BadZip { location: self.location(), reason: format!("`{key}`: {reason}") }
+    }
+
+    /// All of a member, checked by its checksum.
+    fn whole(&self, key: &str, member: Member) -> Result<Vec<u8>, StoreError> {
+        if !member.readable {
+            return Err(self.damaged(key, "it is encrypted, or compressed in another way than deflate"));
+        }
+        let mut bytes = Vec::new();
+        if member.stored {
+            self.stored(key, member, 0, member.size, &mut bytes)?;
+        } else {
+            let mut archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut raw = Vec::new();
+            archive
+                .by_index_raw(member.index)
+                .map_err(|e| self.damaged(key, e))?
+                .read_to_end(&mut raw)
+                .map_err(|e| self.damaged(key, e))?;
+            drop(archive);
+            let mut inflated = flate2::read::DeflateDecoder::new(raw.as_slice()).take(member.size + 1);
+            inflated.read_to_end(&mut bytes).map_err(|e| self.damaged(key, e))?;
+        }
+        if bytes.len() as u64 != member.size || crc32fast::hash(&bytes) != member.crc {
+            return Err(self.damaged(key, "its checksum is another"));
+        }
+        Ok(bytes)
+    }
+
+    /// Bytes of a member that is not compressed.
+    fn stored(&self, key: &str, member: Member, start: u64, len: u64, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+        let first = {
+            let mut archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
+            let member = archive.by_index_raw(member.index).map_err(|e| self.damaged(key, e))?;
+            member.data_start()
+        };
+        bytes.resize(usize::try_from(len).map_err(|e| self.damaged(key, e))?, 0);
+        read_at(&self.file, bytes, first + start).map_err(|e| self.damaged(key, e))
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+#[cfg(not(unix))]
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    use std::io::{Seek as _, SeekFrom};
+    // The position of the handle is shared: one at a time.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut file = file;
+    file.seek(SeekFrom::Start(at))?;
+    file.read_exact(bytes)
+}
+
+impl Store for ZipStore {
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn access(&self) -> Access {
+        Access::Inline
+    }
+
+    fn get(&self, key: &str, range: ByteRange) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(member) = self.member(key)? else { return Ok(None) };
+        let (start, len) = resolve(range, member.size).map_err(|(start, len)| StoreError::Short {
+            location: self.location(),
+            key: key.to_owned(),
+            start,
+            len,
+            size: member.size,
+        })?;
+        if !member.stored || len == member.size {
+            let mut bytes = self.whole(key, member)?;
+            bytes.truncate((start + len) as usize);
+            bytes.drain(..start as usize);
+            return Ok(Some(bytes));
+        }
+        let mut bytes = Vec::new();
+        self.stored(key, member, start, len, &mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        let below = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let mut seen = BTreeSet::new();
+        for (key, _) in self.members.range(below.clone()..) {
+            let Some(rest) = key.strip_prefix(&below) else { break };
+            seen.insert(match rest.split_once('/') {
+                Some((folder, _)) => (folder.to_owned(), true),
+                None => (rest.to_owned(), false),
+            });
+        }
+        Ok(seen
+            .into_iter()
+            .map(|(name, folder)| if folder { Entry::Folder(name) } else { Entry::Object(name) })
+            .collect())
+    }
+
+    fn put(&self, _: &str, _: &[u8]) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly { location: self.location(), kind: "a zip file that exists" })
+    }
+
+    fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        self.put(key, bytes).map(|()| true)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.put(key, b"")
+    }
+
+    fn delete_prefix(&self, prefix: &str) -> Result<(), StoreError> {
+        self.put(prefix, b"")
+    }
+}
+
+/// Packs a folder into a new zip file: members as they are, in order of name, the same bytes from the same objects.
+///
+/// # Errors
+/// An object cannot be read, or the file not be written.
+pub(crate) fn pack(store: &dyn Store, file: File) -> Result<(), PackError> {
+    let mut writer = ::zip::ZipWriter::new(io::BufWriter::with_capacity(1 << 20, file));
+    let mut folders = vec![String::new()];
+    let mut keys = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in store.list_dir(&folder)? {
+            match entry {
+                Entry::Object(name) => keys.insert(super::join(&folder, &name)),
+                Entry::Folder(name) => {
+                    folders.push(super::join(&folder, &name));
+                    true
+                }
+            };
+        }
+    }
+    for key in keys {
+        let Some(bytes) = store.get(&key, ByteRange::Whole)? else { continue };
+        let options = ::zip::write::SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .last_modified_time(::zip::DateTime::default())
+            .unix_permissions(0o644)
+            .large_file(bytes.len() as u64 >= u64::from(u32::MAX));
+        writer.start_file(key, options).map_err(io::Error::from)?;
+        io::Write::write_all(&mut writer, &bytes)?;
+    }
+    let file = writer.finish().map_err(io::Error::from)?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    Ok(())
+}
+
+/// Why a folder was not packed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PackError {
+    /// An object cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file cannot be written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
