@@ -514,4 +514,4 @@ def test_files_of_the_output_have_usual_permissions(cw, good, tmp_path):
 
 def test_the_version_names_stores_and_libraries(cw):
     said = cw("--version", json=False).ok().out.decode()
-    assert re.match(r"chunkwise \d+\.\d+\.\d+\n", said) and "zarrs 0." in said and "stores: local folders" in said, said
+    assert re.match(r"chunkwise \d+\.\d+\.\d+\n", said) and "zarrs 0." in said and "stores: folders, zip files" in said, said
