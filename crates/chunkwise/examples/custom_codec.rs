@@ -75,7 +75,7 @@ fn main() -> Result<(), BoxError> {
     let plain = open("memory:counts")?;
     let request = Request::reduce(&["time"], &[Statistic::Max]);
     let prepared = prepare(&plain, &request)?;
-    let mut to = OutputOptions::new(folder.clone().into());
+    let mut to = OutputOptions::new(std::path::PathBuf::from(&folder));
     to.codec = Some("example.twelve".parse()?);
     let limits = Limits { memory: 256 << 20, threads: 2, ..Limits::default() };
     let plan = prepared.plan(&plain, &prepared.arrays(&plain, &to)?.targets(), limits)?;
