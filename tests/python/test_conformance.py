@@ -70,7 +70,7 @@ def text_of(value):
 
 
 def verdict(folder, name, expected):
-    head, cells = read_array(folder / name)
+    head, cells = read_array(f"{folder}:{name}" if folder.suffix == ".zip" else folder / name)
     if head is None:
         # A refusal names what is not known.
         assert "not known" in cells or "not supported" in cells, f"{name}: {cells}"
@@ -101,6 +101,14 @@ def verdict(folder, name, expected):
 def test_every_array_of_other_implementations_reads_as_expected_or_is_refused_by_name(data):
     folders = ["zarrs", "zarrita-v3", "zarr-implementations", "zarr-java-sharding", "titiler", "geozarr"]
     jobs = [(data / "conformance" / f, name, expected) for f in folders for name, expected in arrays_of(data / "conformance" / f).items()]
+    # The same arrays in zip files: the root within, and in a folder.
+    jobs += [
+        (file, name.removeprefix("data.zarr/"), expected)
+        for file in sorted((data / "conformance/zarrita-v3").glob("*.zip"))
+        for name, expected in arrays_of(data / "conformance/zarrita-v3").items()
+    ]
+    folders += [file.name for file, *_ in jobs if file.suffix == ".zip"]
+    folders = list(dict.fromkeys(folders))
     with ThreadPoolExecutor(2) as pool:
         verdicts = list(pool.map(lambda job: verdict(*job), jobs))
     rows = ["| stores | arrays | as expected | as its writer reads it | refused by name |", "|---|---:|---:|---:|---:|"]

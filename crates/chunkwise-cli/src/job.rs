@@ -10,7 +10,7 @@ use crate::progress;
 use chunkwise::exec::{Counters, RunOptions};
 use chunkwise::job::output::OutputOptions;
 use chunkwise::job::plan::{Bounds, Certainty, Explained, Limits, Planned, TooMuch};
-use chunkwise::job::{JobError, Prepared, Request};
+use chunkwise::job::{JobError, MOST_ROWS, Prepared, Request};
 use chunkwise::memory;
 use chunkwise::open::{OpenCube, OpenOptions, open_with};
 use chunkwise::store::Store as _;
@@ -229,6 +229,14 @@ impl Ready {
         let redecode = if job.allow_redecode { Redecode::Allowed } else { Redecode::Bounded };
         let targets = match &destination {
             Destination::Nothing => vec![Target::Nothing; prepared.chains.len()],
+            // Told as it would run with an output; the run itself needs one.
+            Destination::Screen | Destination::Table { .. } if job.explain && prepared.rows() > MOST_ROWS => {
+                output::note(&format!(
+                    "a table of {} rows is not printed: to run, write a cube with `-o OUT.zarr`",
+                    prepared.rows()
+                ));
+                vec![Target::Nothing; prepared.chains.len()]
+            }
             Destination::Screen | Destination::Table { .. } => vec![Target::Memory; prepared.chains.len()],
             Destination::Cube(options) => prepared.arrays(&cube, options)?.targets(),
         };

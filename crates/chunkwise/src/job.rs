@@ -1,6 +1,7 @@
 //! Requests: what a user asks of a cube, made into stages, run, and given back as records or a new cube.
 
 mod coordinates;
+mod names;
 pub mod output;
 mod placement;
 pub mod plan;
@@ -157,14 +158,17 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
         scope.variables.push(ScopeVariable::from(v));
     }
     if !request.formulas.is_empty() || request.mask.is_some() {
+        let names = names::of(request.formulas.iter().chain(&request.mask));
+        let labels_are_named = names.iter().any(|name| !cube.cube.variables.contains_key(name.as_str()));
         for (dim, &length) in &cube.cube.dims {
             let Some(coordinate) = cube.cube.coordinate(dim) else { continue };
-            // Names may be text labels of any dimension; other labels are asked for by the name of theirs.
-            let named = || request.formulas.iter().chain(&request.mask).any(|text| text.contains(dim.as_str()));
-            let labels = match coordinate.view.is_none() || named() {
-                true => (*cube.labels(dim)?).clone(),
-                false => Labels::Index(length),
+            let read = match names.contains(dim.as_str()) {
+                true => Some(cube.labels(dim)?),
+                // A name may be a text label of any dimension; one that cannot be read has none.
+                false if labels_are_named && coordinate.view.is_none() => cube.labels(dim).ok(),
+                false => None,
             };
+            let labels = read.map_or(Labels::Index(length), |labels| (*labels).clone());
             scope.labels.insert(dim.clone(), labels);
         }
     }

@@ -4,7 +4,7 @@
 //! What the two leave open is decided as xarray does.
 
 use crate::cube::{Attrs, DataType, Missing, Packing, Variable};
-use crate::dtype::{DType, Element, Scalar};
+use crate::dtype::{DType, Element, ForElement, Scalar};
 use crate::stat::fast;
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
@@ -155,7 +155,21 @@ impl DecodeOptions {
         match self.nodata {
             Nodata::Cube => {}
             Nodata::None => variable.missing = Missing::default(),
-            Nodata::Value(mark) => variable.missing = Missing { marks: vec![mark], within: None },
+            Nodata::Value(mark) => {
+                struct Holds(Scalar);
+                impl ForElement for Holds {
+                    type Output = bool;
+                    fn run<T: Element>(self) -> bool {
+                        self.0.to_element::<T>().is_some()
+                    }
+                }
+                variable.missing = Missing { marks: vec![mark], within: None };
+                let view = variable.view.unwrap_or(stored);
+                if !view.dispatch(Holds(mark)) && variable.problem.is_none() {
+                    variable.problem =
+                        Some(format!("no cell of type {view} can hold the nodata value {}", mark.to_f64()));
+                }
+            }
         }
         if self.valid == Valid::Apply {
             variable.missing.within = variable.valid;

@@ -11,12 +11,13 @@ use chunkwise_core::cf::encode::{
     self, Gaps, OutputType, Source, append_history, formula_attrs, formula_type, keep_references, output_type,
     result_attrs,
 };
-use chunkwise_core::cube::{ChunkSizes, DataType, Packing};
+use chunkwise_core::cube::{Attrs, ChunkSizes, DataType, Packing, Variable};
 use chunkwise_core::dtype::DType;
 use chunkwise_core::grid::Role;
 use chunkwise_core::plan::{Axis, From, Stage, schedule};
 use chunkwise_core::stat::Statistic;
 use indexmap::IndexMap;
+use std::borrow::Cow;
 
 /// How the new cube is to lie on disk.
 #[derive(Clone, Debug)]
@@ -209,7 +210,7 @@ impl Prepared {
             output = encode::asked_type(dtype, output.missing, gaps).map_err(|e| JobError::Write(e.into()))?;
         }
         let mut attrs = match source {
-            Some(v) => result_attrs(named, &folded.name, &reduced, &v.attrs, &output),
+            Some(v) => result_attrs(named, &folded.name, &reduced, &with_units_of_counts(v), &output),
             None => {
                 let formula = stage.formulas.as_ref().and_then(|f| match folded.from {
                     From::Formula(i) => f.outputs.get(i).map(|o| o.formula.clone()),
@@ -264,4 +265,29 @@ impl Prepared {
         };
         Ok((spec, output))
     }
+}
+
+/// The attributes of a variable; where its type says what its cells count, as units.
+fn with_units_of_counts(variable: &Variable) -> Cow<'_, Attrs> {
+    let (unit, since) = match &variable.dtype {
+        DataType::DateTime(unit) if unit.step == 1 => (unit, " since 1970-01-01"),
+        DataType::Duration(unit) if unit.step == 1 => (unit, ""),
+        _ => return Cow::Borrowed(&variable.attrs),
+    };
+    let word = match unit.unit.as_str() {
+        "D" => "days",
+        "h" => "hours",
+        "m" => "minutes",
+        "s" => "seconds",
+        "ms" => "milliseconds",
+        "us" => "microseconds",
+        "ns" => "nanoseconds",
+        _ => return Cow::Borrowed(&variable.attrs),
+    };
+    let mut attrs = variable.attrs.clone();
+    attrs.insert("units".to_owned(), format!("{word}{since}").into());
+    if !since.is_empty() {
+        attrs.insert("calendar".to_owned(), "proleptic_gregorian".into());
+    }
+    Cow::Owned(attrs)
 }

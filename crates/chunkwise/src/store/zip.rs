@@ -64,6 +64,7 @@ impl ZipStore {
             };
             members.insert(member.name().trim_start_matches('/').to_owned(), about);
         }
+        let members = without_wrapping(members);
         Ok(ZipStore { path, members, archive: Mutex::new(archive), file })
     }
 
@@ -117,9 +118,25 @@ impl ZipStore {
             let member = archive.by_index_raw(member.index).map_err(|e| self.damaged(key, e))?;
             member.data_start()
         };
+        let end = self.file.metadata().map_err(|e| self.damaged(key, e))?.len();
+        if first.saturating_add(start).saturating_add(len) > end {
+            return Err(self.damaged(key, "it ends behind the end of the file"));
+        }
         bytes.resize(usize::try_from(len).map_err(|e| self.damaged(key, e))?, 0);
         read_at(&self.file, bytes, first + start).map_err(|e| self.damaged(key, e))
     }
+}
+
+/// The members by their keys: where all lie in one folder that is a Zarr node, as a folder is zipped from its parent,
+/// those below it.
+fn without_wrapping(members: BTreeMap<String, Member>) -> BTreeMap<String, Member> {
+    let Some((folder, _)) = members.keys().next().and_then(|name| name.split_once('/')) else { return members };
+    let folder = format!("{folder}/");
+    let node = ["zarr.json", ".zgroup", ".zarray"].iter().any(|name| members.contains_key(&format!("{folder}{name}")));
+    if !node || !members.keys().all(|name| name.starts_with(&folder)) {
+        return members;
+    }
+    members.into_iter().map(|(name, member)| (name[folder.len()..].to_owned(), member)).collect()
 }
 
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! Attributes of results.
 
 use super::{OutputType, Statistic};
+use crate::cf::time::is_time_units;
 use crate::cube::Attrs;
 use crate::dtype::{DType, Scalar};
 use base64::Engine as _;
@@ -33,7 +34,16 @@ pub fn result_attrs(statistic: Statistic, name: &str, over: &[String], source: &
         attrs.retain(|key, _| !RANGES.contains(&key.as_str()));
     }
     set_packing(&mut attrs, output);
+    // How far times lie apart, and how many there are, is no time.
+    let counted = source.get("units").and_then(Value::as_str).filter(|units| is_time_units(units));
+    if let Some(unit) = counted.and_then(|units| units.split(" since ").next())
+        && matches!(statistic, Statistic::Std | Statistic::Var)
+    {
+        attrs.shift_remove("calendar");
+        attrs.insert("units".to_owned(), if statistic == Statistic::Var { squared(unit) } else { unit.into() }.into());
+    }
     match statistic {
+        Statistic::Var if counted.is_some() => {}
         Statistic::Var => {
             if let Some(units) = source.get("units").and_then(Value::as_str) {
                 attrs.insert("units".to_owned(), squared(units).into());
@@ -41,6 +51,9 @@ pub fn result_attrs(statistic: Statistic, name: &str, over: &[String], source: &
         }
         Statistic::Count | Statistic::Missing | Statistic::ArgMin | Statistic::ArgMax => {
             attrs.shift_remove("standard_name");
+            if counted.is_some() {
+                attrs.shift_remove("calendar");
+            }
             attrs.insert("units".to_owned(), "1".into());
             let of = source.get("long_name").and_then(Value::as_str).unwrap_or(name);
             let what = match statistic {
