@@ -290,7 +290,8 @@ impl ArrayWriter {
             ZarrVersion::V2 => {
                 let mut attrs = self.attrs();
                 attrs.insert("_ARRAY_DIMENSIONS".to_owned(), self.spec.dims.clone().into());
-                vec![(key(".zarray"), self.v2()), (key(".zattrs"), Value::Object(attrs))]
+                // `.zarray` makes it an array, which without its attributes would read as other numbers.
+                vec![(key(".zattrs"), Value::Object(attrs)), (key(".zarray"), self.v2())]
             }
         }
     }

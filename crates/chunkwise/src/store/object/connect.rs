@@ -79,7 +79,6 @@ pub(crate) fn open(location: &str, options: &StorageOptions) -> Result<Arc<Remot
         absent_on: options.absent_on.clone(),
         anonymous,
         retry_timeout: times.retry,
-        stall_timeout: times.stall,
         requests: Semaphore::new(options.count("concurrency")?.unwrap_or(CONCURRENCY)),
         handle,
         contact: AtomicBool::new(false),
@@ -202,7 +201,7 @@ fn s3(bucket: &str, options: &StorageOptions, times: &Times) -> Result<(AmazonS3
     }
     builder = builder.with_client_options(times.client(options, is_plain(endpoint.as_deref())));
     let metadata = if roles { Metadata::Asked } else { metadata(options)? };
-    Ok((builder.with_http_connector(Watch { metadata }), anonymous))
+    Ok((builder.with_http_connector(Watch { metadata, stall: times.stall }), anonymous))
 }
 
 fn gcs(bucket: &str, options: &StorageOptions, times: &Times) -> Result<(GoogleCloudStorageBuilder, bool), StoreError> {
@@ -241,7 +240,7 @@ fn gcs(bucket: &str, options: &StorageOptions, times: &Times) -> Result<(GoogleC
         builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(none)));
     }
     builder = builder.with_skip_signature(anonymous).with_client_options(times.client(options, plain));
-    Ok((builder.with_http_connector(Watch { metadata: metadata(options)? }), anonymous))
+    Ok((builder.with_http_connector(Watch { metadata: metadata(options)?, stall: times.stall }), anonymous))
 }
 
 fn azure(
@@ -290,7 +289,7 @@ fn azure(
         builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(none)));
     }
     builder = builder.with_skip_signature(anonymous).with_client_options(times.client(options, plain));
-    Ok((builder.with_http_connector(Watch { metadata: metadata(options)? }), anonymous))
+    Ok((builder.with_http_connector(Watch { metadata: metadata(options)?, stall: times.stall }), anonymous))
 }
 
 /// What a connection string says: `AccountName=…;AccountKey=…;BlobEndpoint=…`.
@@ -332,7 +331,7 @@ fn http(location: &str, options: &StorageOptions, times: &Times) -> Result<(Http
     }
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
-    let watch = Watch { metadata: Metadata::Asked };
+    let watch = Watch { metadata: Metadata::Asked, stall: times.stall };
     Ok((
         HttpBuilder::new().with_url(url).with_client_options(client).with_retry(once()).with_http_connector(watch),
         anonymous,

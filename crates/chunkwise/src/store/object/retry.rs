@@ -28,8 +28,8 @@ pub(super) enum Failure {
         /// Bytes that were to come.
         expected: u64,
     },
-    /// A body that came too slowly.
-    Slow(Duration),
+    /// A part of the object, where all of it was asked for.
+    Part,
     /// The object is shorter than the range: no fault of the wire.
     Short {
         /// Its size.
@@ -52,7 +52,7 @@ pub(super) enum Verdict {
 pub(super) fn judge(failure: &Failure, seen: &Seen) -> Verdict {
     match (failure, seen.status, seen.transport) {
         (Failure::Short { .. }, ..) => Verdict::Final,
-        (Failure::Truncated { .. } | Failure::Slow(_), ..) => Verdict::Again,
+        (Failure::Truncated { .. } | Failure::Part, ..) => Verdict::Again,
         (Failure::Request(error), None, Some(kind)) => {
             let words = chain(error).to_ascii_lowercase();
             let hopeless = ["certificate", "not allowed", "builder error", "relative url"];

@@ -3,6 +3,7 @@ use crate::store::StorageOptions;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::Mutex;
+use std::time::Instant;
 
 /// A server on loopback that gives its answers in order, one to a connection, and keeps what was asked.
 struct Script {
@@ -83,6 +84,43 @@ fn a_body_that_stalls_is_given_up_and_asked_for_again() {
     let error = told(&store.get("k", ByteRange::Whole).unwrap_err());
     assert!(began.elapsed() < Duration::from_secs(5), "{error}");
     assert!(error.contains("cannot read `k`") && error.contains("tries"), "{error}");
+}
+
+#[test]
+fn a_body_that_trickles_is_given_up_whatever_was_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("endpoint=http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let mut sent = stream.write_all(answer("200 OK", "ETag: x\r\n", 1000, "").0.as_bytes());
+                while sent.is_ok() {
+                    sent = stream.write_all(b" ");
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            });
+        }
+    });
+    let options = [&endpoint, "anonymous=true", "stall_timeout=200ms", "retry_timeout=1s"];
+    let store = open("s3://b/cube", &StorageOptions::parse(options).unwrap()).unwrap();
+    let asks: [&dyn Fn() -> Result<(), StoreError>; 3] =
+        [&|| store.get("k", ByteRange::Whole).map(|_| ()), &|| store.list_dir("").map(|_| ()), &|| store.delete("k")];
+    for ask in asks {
+        let began = Instant::now();
+        let error = told(&ask().unwrap_err());
+        assert!(error.contains("less than 512 bytes per second for 0.2 s"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{error}");
+    }
+}
+
+#[test]
+fn a_part_in_the_place_of_all_of_the_object_is_asked_for_again() {
+    let script = script(vec![part("0-3/10", "0123"), ok("0123456789")]);
+    let store = store(&script, &[]);
+    assert_eq!(store.get("k", ByteRange::Whole).unwrap().unwrap(), b"0123456789");
+    assert_eq!(store.repeated(), 1);
 }
 
 #[test]

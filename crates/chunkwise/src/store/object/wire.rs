@@ -6,16 +6,21 @@
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, RETRY_AFTER};
 use http::{Method, StatusCode};
+use http_body::{Body, Frame, SizeHint};
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
     ReqwestConnector,
 };
 use std::cell::RefCell;
-use std::time::{Duration, SystemTime};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Most bytes of the body of an error that are read.
 const SAID: usize = 64 << 10;
+/// A body that brings fewer bytes per second, over all of the stall time, is given up.
+const SLOWEST: u64 = 512;
 
 /// What an attempt saw.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +55,8 @@ pub(super) struct Watch {
     /// Whether the services that give credentials to the programs of a machine may be asked: elsewhere their addresses
     /// are a wait for nothing.
     pub(super) metadata: Metadata,
+    /// How long a body may bring less than the slowest.
+    pub(super) stall: Duration,
 }
 
 /// Whether metadata services are asked.
@@ -62,7 +69,7 @@ pub(super) enum Metadata {
 impl HttpConnector for Watch {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Watched { inner, metadata: self.metadata }))
+        Ok(HttpClient::new(Watched { inner, metadata: self.metadata, stall: self.stall }))
     }
 }
 
@@ -70,7 +77,49 @@ impl HttpConnector for Watch {
 struct Watched {
     inner: HttpClient,
     metadata: Metadata,
+    stall: Duration,
 }
+
+/// A body that is given up when it comes too slowly: one that trickles never meets a time-out between two pieces.
+#[derive(Debug)]
+struct Paced {
+    inner: HttpResponseBody,
+    stall: Duration,
+    since: Instant,
+    /// Bytes that came since.
+    came: u64,
+}
+
+impl Body for Paced {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let next = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let Some(Ok(frame)) = &next else { return Poll::Ready(next) };
+        self.came += frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+        if self.since.elapsed() > self.stall {
+            if self.came < SLOWEST * self.stall.as_secs().max(1) && !self.inner.is_end_stream() {
+                note(|seen| seen.transport = Some(HttpErrorKind::Timeout));
+                return Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Timeout, Slow(self.stall)))));
+            }
+            (self.since, self.came) = (Instant::now(), 0);
+        }
+        Poll::Ready(next)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the answer brought less than {SLOWEST} bytes per second for {:.1} s", .0.as_secs_f64())]
+struct Slow(Duration);
 
 /// Names and addresses of metadata services.
 fn is_metadata(host: &str) -> bool {
@@ -98,6 +147,8 @@ impl HttpService for Watched {
             }
         };
         let (mut parts, body) = response.into_parts();
+        let body = Paced { inner: body, stall: self.stall, since: Instant::now(), came: 0 };
+        let body = HttpResponseBody::new(body);
         let (status, headers) = (parts.status, &parts.headers);
         note(|seen| {
             *seen = Seen {

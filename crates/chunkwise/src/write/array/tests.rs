@@ -54,6 +54,8 @@ fn v2_metadata_hold_the_mark_as_fill_value_and_null_without_one() {
     assert_eq!(
         objects,
         [
+            // The attributes first: an array that can be opened has its own.
+            ("v/.zattrs".to_owned(), json!({"_ARRAY_DIMENSIONS": ["d0"]})),
             (
                 "v/.zarray".to_owned(),
                 json!({
@@ -62,12 +64,11 @@ fn v2_metadata_hold_the_mark_as_fill_value_and_null_without_one() {
                     "filters": null, "dimension_separator": "."
                 })
             ),
-            ("v/.zattrs".to_owned(), json!({"_ARRAY_DIMENSIONS": ["d0"]})),
         ]
     );
     let plain = ArrayWriter::new(spec(DType::UInt8, &[5], &[2], ZarrVersion::V2)).unwrap();
-    assert_eq!(plain.metadata()[0].1["fill_value"], Value::Null);
-    assert_eq!(plain.metadata()[0].1["dtype"], "|u1");
+    assert_eq!(plain.metadata()[1].1["fill_value"], Value::Null);
+    assert_eq!(plain.metadata()[1].1["dtype"], "|u1");
     // Without a fill value an absent chunk would be undefined, so that zeros are written.
     assert!(plain.encode_chunk(&[0, 0]).unwrap().is_some());
 }
