@@ -515,3 +515,23 @@ def test_files_of_the_output_have_usual_permissions(cw, good, tmp_path):
 def test_the_version_names_stores_and_libraries(cw):
     said = cw("--version", json=False).ok().out.decode()
     assert re.match(r"chunkwise \d+\.\d+\.\d+\n", said) and "zarrs 0." in said and "stores: folders, zip files" in said, said
+
+
+def test_a_nodata_value_that_no_cell_can_hold_is_refused(cw, tmp_path):
+    path = tmp_path / "cube.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    group.create_array("p", shape=(4,), chunks=(2,), dtype="int16", dimension_names=["x"], attributes={"_FillValue": -999})[:] = [1, -999, 3, 4]
+    group.create_array("q", shape=(4,), chunks=(2,), dtype="float32", dimension_names=["x"])[:] = [1, 2, 3, 4]
+    for value in ("70000", "-999.5", "nan"):
+        cw("stats", path, "--var", "p", "--nodata", value).refused("`p`", "int16")
+    cw("stats", path, "--var", "q", "--nodata", "70000").ok()
+
+
+def test_coordinates_that_cannot_be_read_stop_only_what_names_them(cw, tmp_path):
+    path = tmp_path / "cube.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    group.create_array("exp", shape=(3,), chunks=(3,), dtype="complex64", dimension_names=["exp"])[:] = [1, 2, 3]
+    group.create_array("v", shape=(3,), chunks=(3,), dtype="float64", dimension_names=["exp"])[:] = [0, 0, 0]
+    (row,) = cw("reduce", path, "--calc", "w = exp(v) * 2", "--over", "all", "--with", "sum").ok().json
+    assert row["sum"] == 6
+    cw("calc", path, "w = v * exp", "-o", "none").refused("exp")

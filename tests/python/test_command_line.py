@@ -9,6 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import zarr
 
 from small import build
 
@@ -94,3 +95,12 @@ def test_a_variable_or_dimension_that_is_named_twice_counts_once(cw, two, tmp_pa
 @pytest.mark.parametrize("words", [["--sel", "x=1", "--sel", "x=2"], ["--isel", "x=1", "--isel", "x=2"], ["--calc", "f = a", "--calc", "f = b"]])
 def test_what_contradicts_itself_is_refused(cw, two, words):
     cw("reduce", two, "--over", "time", "--with", "mean", *words).refused("once|two formulas")
+
+
+def test_a_table_too_long_to_print_is_explained(cw, tmp_path):
+    path = tmp_path / "cube.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    group.create_array("v", shape=(4, 400, 400), chunks=(1, 200, 200), dtype="uint16", dimension_names=["t", "y", "x"])
+    cw("reduce", path, "--over", "t", "--with", "median").refused("160000 rows")
+    told = cw("reduce", path, "--over", "t", "--with", "median", "--explain").ok()
+    assert told.json["chunks"] == 16

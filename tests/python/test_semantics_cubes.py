@@ -3,6 +3,8 @@
     $ .venv/bin/python -m pytest tests/python/test_semantics_cubes.py
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pyproj
@@ -534,3 +536,21 @@ def test_an_auxiliary_coordinate_that_is_too_large_is_left_and_not_referred_to(c
     cw("calc", path, "f = v + 1", "-o", tmp_path / "o.zarr").ok()
     made = zarr.open_group(tmp_path / "o.zarr", mode="r")
     assert set(made.array_keys()) == {"f"} and "coordinates" not in made["f"].attrs
+
+
+def test_times_and_durations_of_numpy_keep_their_unit_in_cubes(cw, tmp_path):
+    group = zarr.open_group(tmp_path / "in.zarr", mode="w", zarr_format=3)
+    seen = np.array(["2000-01-01T06", "NaT", "2000-03-01T00", "1999-12-31T23"], "datetime64[h]").reshape(4, 1)
+    took = np.array([3, 1, "NaT", 5], "timedelta64[m]").reshape(4, 1)
+    for name, values in {"seen": seen, "took": took}.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            array = group.create_array(name, shape=values.shape, chunks=(2, 1), dtype=values.dtype, dimension_names=["t", "x"], fill_value="NaT")
+        array[:] = values
+    cw("reduce", tmp_path / "in.zarr", "--over", "t", "--with", "min,mean,std", "-o", tmp_path / "out.zarr").ok()
+    out = xarray.open_zarr(tmp_path / "out.zarr", decode_timedelta=True)
+    assert out.seen_min.values[0] == np.datetime64("1999-12-31T23")
+    mean = pd.Series(seen.ravel().astype("datetime64[s]")).mean()
+    assert abs(pd.Timestamp(out.seen_mean.values[0]) - mean) < pd.Timedelta("1ms")
+    assert out.seen_std.dtype == "float64" or out.seen_std.dtype.kind == "m", "a span, and no time"
+    assert out.took_min.values[0] == np.timedelta64(1, "m") and out.took_mean.values[0] == np.timedelta64(3, "m")
