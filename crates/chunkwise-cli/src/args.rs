@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Series(SeriesArgs),
     /// Whether two cubes are equal, or where they differ.
     Compare(CompareArgs),
+    /// Whether a cube is whole: each chunk decodes, labels and metadata agree.
+    Verify(VerifyArgs),
     /// A completion script for a shell, to stdout.
     Completions(CompletionsArgs),
     /// Manual pages.
@@ -381,6 +383,24 @@ pub(crate) struct CompareArgs {
     pub(crate) decode: DecodeArgs,
     #[command(flatten)]
     pub(crate) job: JobArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The cube.
+    pub(crate) cube: String,
+    /// Only this variable (may be given again).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) var: Vec<String>,
+    /// Most memory that the process takes, such as `2GiB` [default: a quarter of the machine's, at most 2 GiB].
+    #[arg(long, value_name = "SIZE", env = "CHUNKWISE_MEMORY", hide_env_values = true)]
+    pub(crate) memory: Option<Bytes>,
+    /// Threads that decode [default: the processors].
+    #[arg(long, value_name = "N", env = "CHUNKWISE_THREADS", hide_env_values = true)]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Tell variables, chunks, bytes and memory, and read none.
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 #[derive(Debug, Args)]

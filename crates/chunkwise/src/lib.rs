@@ -85,6 +85,7 @@ pub mod memory;
 pub mod open;
 pub mod sink;
 pub mod store;
+pub mod verify;
 pub mod write;
 
 pub use chunkwise_core::dtype::DType;

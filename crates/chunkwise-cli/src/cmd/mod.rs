@@ -11,3 +11,4 @@ pub(crate) mod man;
 pub(crate) mod reduce;
 pub(crate) mod series;
 pub(crate) mod stats;
+pub(crate) mod verify;

@@ -175,6 +175,32 @@ impl ChunkReader {
         self.chain.encoded_size(&shape?)
     }
 
+    /// Bytes of an encoded chunk, at most.
+    pub(crate) fn encoded_most(&self) -> u64 {
+        self.most
+    }
+
+    /// How keys of chunks are written.
+    pub(crate) fn keys(&self) -> ChunkKeys {
+        self.keys
+    }
+
+    /// Stored objects along each dimension: chunks, or shards.
+    pub(crate) fn objects(&self) -> Vec<u64> {
+        let last: Vec<u64> = self.grid.iter().map(|n| n.saturating_sub(1)).collect();
+        let count = |(&n, last): (&u64, u64)| if n == 0 { 0 } else { last + 1 };
+        match &self.shards {
+            None => self.grid.clone(),
+            Some(shards) => self.grid.iter().zip(shards.find(&last).index).map(count).collect(),
+        }
+    }
+
+    /// Whether these bytes are the index of the shard that holds a chunk.
+    pub(crate) fn is_index(&self, chunk: &[u64], bytes: ByteRange) -> bool {
+        let shards = self.check(chunk).ok().and(self.shards.as_ref());
+        shards.is_some_and(|shards| shards.index_range(&shards.find(chunk)) == bytes)
+    }
+
     /// Bytes of a chunk once it is decoded; `None` where there is no such chunk or its cells have no fixed size.
     pub fn decoded_size(&self, chunk: &[u64]) -> Option<u64> {
         let DataType::Number(dtype) = self.dtype else { return None };

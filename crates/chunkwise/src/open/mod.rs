@@ -24,6 +24,14 @@ use json::{CONSOLIDATED_MIB, DOCUMENT_MIB, fetch};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
+/// A metadata document by key; `None` where there is none.
+///
+/// # Errors
+/// It cannot be read, is too large, or is no JSON object.
+pub(crate) fn fetch_document(store: &dyn Store, key: &str) -> Result<Option<Map<String, Value>>, OpenError> {
+    fetch(store, key, CONSOLIDATED_MIB)
+}
+
 /// Journal of a job whose output is not complete.
 const JOURNAL: &str = ".chunkwise-job.json";
 
