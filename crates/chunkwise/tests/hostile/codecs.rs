@@ -23,7 +23,7 @@ const TYPES: [(&str, &str); 9] = [
 const SHAPES: [[u64; 2]; 2] = [[4, 6], [64, 96]];
 
 /// The chain, by number; number 0 are codecs that come with the bytes.
-pub const CHAINS: [&str; 34] = [
+pub(crate) const CHAINS: [&str; 34] = [
     "",
     r#"{"name":"bytes","configuration":{"endian":"big"}}"#,
     r#"BYTES,{"name":"zstd","configuration":{"level":3,"checksum":true}}"#,
@@ -65,7 +65,7 @@ const SHARD: &str = r#"{"name":"sharding_indexed","configuration":{"chunk_shape"
 
 /// First byte: the chain. Second: type and shape. Then the encoded chunk; for chain 0, a list of codecs in JSON and a NUL
 /// before it.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let [chain, kind, encoded @ ..] = data else { return };
     let (dtype, fill) = TYPES[usize::from(kind & 15) % TYPES.len()];
     let [y, x] = SHAPES[usize::from(kind >> 4) % SHAPES.len()];

@@ -7,7 +7,7 @@ use chunkwise_core::expr::{self, Evaluator, Formula, InputColumn, Scope, ScopeVa
 const CELLS: usize = 513;
 
 /// Formulas, one on a line.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let _ = expr::parse_condition(text).map_err(|error| error.to_string());
     let formulas: Result<Vec<Formula>, _> = text.lines().take(8).map(expr::parse).collect();

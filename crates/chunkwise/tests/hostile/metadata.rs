@@ -9,7 +9,7 @@ use std::sync::Arc;
 const FEW: u64 = 1 << 16;
 
 /// Objects as `KEY NUL BYTES NUL KEY NUL …`.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let store = Arc::new(MemoryStore::new());
     let mut parts = data.split(|&b| b == 0);
     while let (Some(key), Some(bytes)) = (parts.next(), parts.next()) {

@@ -17,7 +17,7 @@ const INNER: [&str; 4] = [
 const COUNT: usize = 6;
 
 /// The first byte says the layout, the others are the shard. Bit 6 puts the right checksum behind the index.
-pub fn run(data: &[u8]) {
+pub(crate) fn run(data: &[u8]) {
     let Some((&layout, shard)) = data.split_first() else { return };
     let inner = INNER[usize::from(layout & 3)];
     let place = if layout & 4 == 0 { "end" } else { "start" };
