@@ -7,8 +7,9 @@ use crate::exec::{Counters, ExecError};
 use crate::memory;
 use crate::store::Access;
 use chunkwise_core::cube::{DataType, Variable};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 /// Requests on their way at once, at most.
 const REQUESTS: u64 = 64;
@@ -73,6 +74,8 @@ struct Work {
     /// Cells that were decoded into, and scratch, for as many as decode at once.
     scratch: Mutex<Vec<(Scratch, Vec<u8>)>>,
     found: Arc<Found>,
+    /// First chunks of the shards whose index cannot be read.
+    told: Mutex<HashSet<Vec<u64>>>,
     counters: Arc<Counts>,
     cancel: &'static std::sync::atomic::AtomicBool,
 }
@@ -109,14 +112,24 @@ pub(super) fn read(
         order: Mutex::new(Order::new(variable, reader.grid())),
         scratch: Mutex::default(),
         found: own.clone(),
+        told: Mutex::default(),
         counters: Arc::default(),
         cancel: options.cancel,
     });
-    let tasks: Vec<_> = (0..room.requests).map(|_| runtime.spawn(run(work.clone()))).collect();
+    // Closed when the last task has ended.
+    let (open, closed) = mpsc::channel::<()>();
+    for _ in 0..room.requests {
+        let (work, open) = (work.clone(), open.clone());
+        runtime.spawn(async move {
+            run(work).await;
+            drop(open);
+        });
+    }
+    drop(open);
     let look = std::time::Duration::from_millis(50);
     loop {
+        let ended = closed.recv_timeout(look) == Err(mpsc::RecvTimeoutError::Disconnected);
         let cancelled = options.cancel.load(Ordering::Relaxed);
-        let ended = tasks.iter().all(tokio::task::JoinHandle::is_finished);
         let move_to =
             |from: &AtomicU64, to: &AtomicU64| to.fetch_add(from.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         let counts = &work.counters;
@@ -134,7 +147,6 @@ pub(super) fn read(
         if ended {
             break;
         }
-        std::thread::sleep(look);
     }
     drop(runtime);
     let mut all = own.problems.lock().unwrap_or_else(PoisonError::into_inner);
@@ -196,10 +208,13 @@ async fn run(work: Arc<Work>) {
         let next = work.order.lock().unwrap_or_else(PoisonError::into_inner).next(&work.variable);
         let Some(chunk) = next else { return };
         if let Err(error) = one(&work, &chunk).await {
-            // A shard whose index cannot be read is told of once, with its first chunk.
-            let of_index = of_index(&work.reader, &chunk, &error);
-            let first = || work.variable.shard_of(&chunk).is_none_or(|shard| shard.within.iter().all(|&n| n == 0));
-            if !of_index || first() {
+            // A shard whose index cannot be read is told of once.
+            let first_told = || {
+                let within = work.variable.shard_of(&chunk).map_or_else(Vec::new, |shard| shard.within);
+                let first = chunk.iter().zip(&within).map(|(at, n)| at - n).collect();
+                work.told.lock().unwrap_or_else(PoisonError::into_inner).insert(first)
+            };
+            if !of_index(&work.reader, &chunk, &error) || first_told() {
                 work.found.chunk(&work.variable, &chunk, &error);
             }
         }
