@@ -110,16 +110,20 @@ impl Sums {
         let sums = match (&self.sum, &like.sum) {
             (SumColumn::None, SumColumn::None) => cells,
             (SumColumn::Float(v), SumColumn::Float(_)) => v.len(),
-            (exact, SumColumn::Bits32(_) | SumColumn::Bits64(_) | SumColumn::Bits128(_)) => {
-                exact.wide().map_or(usize::MAX, |v| v.len())
-            }
-            _ => usize::MAX,
+            (SumColumn::None | SumColumn::Float(_), _) | (_, SumColumn::None | SumColumn::Float(_)) => return false,
+            // Of whatever width.
+            (SumColumn::Bits32(v), _) => v.len(),
+            (SumColumn::Bits64(v), _) => v.len(),
+            (SumColumn::Bits128(v), _) => v.len(),
         };
         let squares = match (&self.squares, &like.squares) {
             (SquareColumn::None, SquareColumn::None) => cells,
             (SquareColumn::Centred(v), SquareColumn::Centred(_)) => v.len(),
-            (exact, SquareColumn::Bits64(_) | SquareColumn::Bits128(_)) => exact.wide().map_or(usize::MAX, |v| v.len()),
-            _ => usize::MAX,
+            (SquareColumn::None | SquareColumn::Centred(_), _) | (_, SquareColumn::None | SquareColumn::Centred(_)) => {
+                return false;
+            }
+            (SquareColumn::Bits64(v), _) => v.len(),
+            (SquareColumn::Bits128(v), _) => v.len(),
         };
         [self.count.len(), sums, squares] == [cells; 3]
     }
@@ -356,6 +360,7 @@ impl SumColumn {
         let done = match (&mut *self, next) {
             (SumColumn::Bits32(a), SumColumn::Bits32(b)) => add_all(a, b, i32::checked_add),
             (SumColumn::Bits64(a), SumColumn::Bits64(b)) => add_all(a, b, i64::checked_add),
+            (SumColumn::Bits128(a), SumColumn::Bits128(b)) => add_all(a, b, |a, b| Some(a.wrapping_add(b))),
             (SumColumn::Float(a), SumColumn::Float(b)) => add_all(a, b, |a, b| Some(a + b)),
             _ => false,
         };
@@ -380,6 +385,7 @@ impl SquareColumn {
     fn merge(&mut self, next: &SquareColumn) {
         let done = match (&mut *self, next) {
             (SquareColumn::Bits64(a), SquareColumn::Bits64(b)) => add_all(a, b, u64::checked_add),
+            (SquareColumn::Bits128(a), SquareColumn::Bits128(b)) => add_all(a, b, |a, b| Some(a.wrapping_add(b))),
             _ => false,
         };
         if !done && let (Some(mut a), Some(b)) = (self.wide(), next.wide()) {
@@ -411,14 +417,14 @@ fn add_all<A: Copy>(a: &mut [A], b: &[A], add: impl Fn(A, A) -> Option<A>) -> bo
 
 /// Sums as they are written: in 64 bits where they fit, so that a state does not tell how long its plan was.
 fn sums_out<S: Serializer>(sums: &SumColumn, to: S) -> Result<S::Ok, S::Error> {
-    match (sums, sums.wide()) {
-        (SumColumn::Bits32(_) | SumColumn::Bits128(_), Some(wide)) => {
-            match wide.iter().map(|&s| i64::try_from(s).ok()).collect() {
-                Some(narrow) => SumColumn::Bits64(narrow).serialize(to),
-                None => sums.serialize(to),
-            }
-        }
-        _ => sums.serialize(to),
+    let narrow: Option<Vec<i64>> = match sums {
+        SumColumn::Bits32(v) => Some(v.iter().map(|&s| s.into()).collect()),
+        SumColumn::Bits128(v) => v.iter().map(|&s| s.try_into().ok()).collect(),
+        _ => None,
+    };
+    match narrow {
+        Some(narrow) => SumColumn::Bits64(narrow).serialize(to),
+        None => sums.serialize(to),
     }
 }
 

@@ -192,14 +192,11 @@ pub fn finish(
         }
         stage.values_in(&cell)
     };
-    let expected: Vec<_> = stage
-        .folded
-        .iter()
-        .flat_map(|f| states_for(&f.statistics, f.element, f.packing).0.into_iter().map(move |kind| (kind, f.element)))
-        .collect();
+    let served: Vec<_> = stage.folded.iter().map(|f| (f, states_for(&f.statistics, f.element, f.packing))).collect();
     let ours = |node: &Node| {
-        node.states.len() == expected.len()
-            && node.states.iter().zip(&expected).all(|(s, &(kind, element))| s.is_of(kind, element, cells as usize))
+        let mut kinds = served.iter().flat_map(|(f, (kinds, _))| kinds.iter().map(|&kind| (kind, f.element)));
+        node.states.iter().all(|s| kinds.next().is_some_and(|(kind, e)| s.is_of(kind, e, cells as usize)))
+            && kinds.next().is_none()
     };
     if !nodes.iter().all(ours) {
         return Err(ExecError::ForeignState);
@@ -209,8 +206,7 @@ pub fn finish(
         None => empty_states(stage, cells as usize).into_iter().flatten().collect(),
     }
     .into_iter();
-    for (f, folded) in stage.folded.iter().enumerate() {
-        let (kinds, of) = states_for(&folded.statistics, folded.element, folded.packing);
+    for (f, (folded, (kinds, of))) in served.iter().enumerate() {
         let states: Vec<_> = merged.by_ref().take(kinds.len()).collect();
         let how = Finish { packing: folded.packing, ddof: options.ddof, min_count: options.min_count };
         for (s, &statistic) in folded.statistics.iter().enumerate() {
