@@ -142,12 +142,8 @@ fn price(text: &str) -> Result<f64, String> {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Running")]
 pub(crate) struct JobArgs {
-    /// Most memory that the process takes, such as `2GiB` [default: a quarter of the machine's, at most 2 GiB].
-    #[arg(long, value_name = "SIZE", env = "CHUNKWISE_MEMORY", hide_env_values = true)]
-    pub(crate) memory: Option<Bytes>,
-    /// Threads that decode and compute [default: the processors].
-    #[arg(long, value_name = "N", env = "CHUNKWISE_THREADS", hide_env_values = true)]
-    pub(crate) threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) resources: ResourceArgs,
     /// Tell stages, chunks, bytes and memory, and run nothing.
     #[arg(long)]
     pub(crate) explain: bool,
@@ -169,10 +165,26 @@ pub(crate) struct JobArgs {
     pub(crate) allow_redecode: bool,
 }
 
-impl JobArgs {
+/// What a command may take.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ResourceArgs {
+    /// Most memory that the process takes, such as `2GiB` [default: a quarter of the machine's, at most 2 GiB].
+    #[arg(long, value_name = "SIZE", env = "CHUNKWISE_MEMORY", hide_env_values = true)]
+    pub(crate) memory: Option<Bytes>,
+    /// Threads that decode and compute [default: the processors].
+    #[arg(long, value_name = "N", env = "CHUNKWISE_THREADS", hide_env_values = true)]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+impl ResourceArgs {
     /// Most memory that the process may take.
     pub(crate) fn memory_limit(&self) -> u64 {
         self.memory.map_or_else(chunkwise::memory::default_limit, |bytes| bytes.0)
+    }
+
+    /// Threads that decode and compute.
+    pub(crate) fn threads(&self) -> NonZeroUsize {
+        self.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
     }
 }
 
@@ -392,12 +404,8 @@ pub(crate) struct VerifyArgs {
     /// Only this variable (may be given again).
     #[arg(long, value_name = "NAME")]
     pub(crate) var: Vec<String>,
-    /// Most memory that the process takes, such as `2GiB` [default: a quarter of the machine's, at most 2 GiB].
-    #[arg(long, value_name = "SIZE", env = "CHUNKWISE_MEMORY", hide_env_values = true)]
-    pub(crate) memory: Option<Bytes>,
-    /// Threads that decode [default: the processors].
-    #[arg(long, value_name = "N", env = "CHUNKWISE_THREADS", hide_env_values = true)]
-    pub(crate) threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) resources: ResourceArgs,
     /// Tell variables, chunks, bytes and memory, and read none.
     #[arg(long)]
     pub(crate) explain: bool,
@@ -455,7 +463,7 @@ mod tests {
         };
         assert_eq!(args.over, ["y", "x"]);
         assert_eq!(args.stats, ["mean", "std"]);
-        assert_eq!(args.job.memory, Some(Bytes(1 << 30)));
+        assert_eq!(args.job.resources.memory, Some(Bytes(1 << 30)));
     }
 
     #[test]

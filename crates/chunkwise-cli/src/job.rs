@@ -61,7 +61,7 @@ pub(crate) fn request(
     common: &Common,
 ) -> Result<(OpenCube, Request), CliError> {
     let cube = open_with(location, &OpenOptions { decode: decode_options(decode)?, storage: common.storage()? })?;
-    cube.set_memory_limit(job.memory_limit());
+    cube.set_memory_limit(job.resources.memory_limit());
     let mut request = Request {
         variables: select.var.clone(),
         formulas: select.calc.clone(),
@@ -222,10 +222,8 @@ impl Ready {
         min_count: Option<u64>,
     ) -> Result<Ready, CliError> {
         let cube = cube.into();
-        let threads = job
-            .threads
-            .map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), std::num::NonZeroUsize::get);
-        let memory = job.memory_limit();
+        let threads = job.resources.threads().get();
+        let memory = job.resources.memory_limit();
         let redecode = if job.allow_redecode { Redecode::Allowed } else { Redecode::Bounded };
         let targets = match &destination {
             Destination::Nothing => vec![Target::Nothing; prepared.chains.len()],

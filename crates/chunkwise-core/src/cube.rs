@@ -2,7 +2,7 @@
 //!
 //! Everything here is metadata. Labels of coordinates are read when a job needs them ([`Labels`]).
 
-use crate::cf::time::TimeAxis;
+use crate::cf::time::{TimeAxis, is_time_units};
 use crate::dtype::{DType, Scalar};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,22 @@ pub struct TimeUnit {
     pub unit: String,
     /// How many of the unit one count is (numpy's `scale_factor`, nearly always 1).
     pub step: u32,
+}
+
+impl TimeUnit {
+    /// CF's word for the unit: `days`, `hours` …; `None` for what has no fixed length, or none in CF.
+    pub fn word(&self) -> Option<&'static str> {
+        Some(match self.unit.as_str() {
+            "D" => "days",
+            "h" => "hours",
+            "m" => "minutes",
+            "s" => "seconds",
+            "ms" => "milliseconds",
+            "us" => "microseconds",
+            "ns" => "nanoseconds",
+            _ => return None,
+        })
+    }
 }
 
 /// How text is stored.
@@ -231,6 +247,11 @@ impl Variable {
     /// `units` attribute.
     pub fn units(&self) -> Option<&str> {
         self.attrs.get("units").and_then(|v| v.as_str())
+    }
+
+    /// Whether it holds times, by its type or its units.
+    pub fn is_time(&self) -> bool {
+        matches!(self.dtype, DataType::DateTime(_)) || self.units().is_some_and(is_time_units)
     }
 
     /// Type of decoded values: the stored type where nothing is packed, else `float32`/`float64`

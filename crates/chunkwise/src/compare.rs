@@ -22,7 +22,7 @@ use crate::error::OpenError;
 use crate::exec::{Counters, RunOptions};
 use crate::job::plan::Planned;
 use crate::job::{JobError, Prepared, Record};
-use crate::open::{OpenCube, is_time};
+use crate::open::OpenCube;
 use crate::store::join;
 use chunkwise_core::crs::find_georeference;
 use chunkwise_core::cube::{Attrs, Cube, DataType, Labels, Role as Purpose, Variable};
@@ -311,7 +311,7 @@ impl Work<'_> {
             self.pairs.push(pair);
             return Ok(());
         }
-        let kinds = |v: &Variable| (v.view.is_none(), is_time(v));
+        let kinds = |v: &Variable| (v.view.is_none(), v.is_time());
         if kinds(&a) != kinds(&b) {
             let kind = |v: &Variable| match kinds(v) {
                 (true, _) => "text",
@@ -323,7 +323,7 @@ impl Work<'_> {
             return Ok(());
         }
         let coordinate = a.role == Purpose::Dimension || b.role == Purpose::Dimension;
-        let times = is_time(&a) && a.cells() <= MOST_TIMES;
+        let times = a.is_time() && a.cells() <= MOST_TIMES;
         if coordinate || times || a.view.is_none() {
             self.whole(&a, &b, &mut pair)?;
         } else if counted_in(&a) != counted_in(&b) {
@@ -345,7 +345,7 @@ impl Work<'_> {
     /// Compares what changes the meaning of values.
     fn meaning(&self, a: &Variable, b: &Variable, why: &mut Vec<String>) {
         let shown = |v: Option<String>| v.map_or_else(|| "none".to_owned(), |v| format!("`{v}`"));
-        if !(is_time(a) && is_time(b)) {
+        if !(a.is_time() && b.is_time()) {
             let units = |v: &Variable| v.units().map(str::trim).filter(|u| !["", "1"].contains(u)).map(str::to_owned);
             let (a, b) = (units(a), units(b));
             if a != b {
@@ -408,7 +408,7 @@ fn counted_in(variable: &Variable) -> String {
     let attr = |key: &str| variable.attrs.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     match &variable.dtype {
         DataType::DateTime(_) | DataType::Duration(_) => variable.dtype.name(),
-        _ if is_time(variable) => format!("{} {}", attr("units"), attr("calendar")).trim().to_owned(),
+        _ if variable.is_time() => format!("{} {}", attr("units"), attr("calendar")).trim().to_owned(),
         _ => String::new(),
     }
 }

@@ -325,19 +325,7 @@ impl CreateSpec {
             if let Some(transform) = self.transform()? {
                 attrs.insert("GeoTransform".to_owned(), transform.into());
             }
-            let spec = ArraySpec {
-                path: GRID_MAPPING.to_owned(),
-                dims: Vec::new(),
-                shape: Vec::new(),
-                dtype: DataType::Number(DType::Int64),
-                chunks: Vec::new(),
-                shards: None,
-                codec: CodecChoice::default(),
-                fill_value: None,
-                missing: None,
-                attrs,
-                zarr,
-            };
+            let spec = ArraySpec::plain(GRID_MAPPING.to_owned(), Vec::new(), Vec::new(), attrs, zarr);
             arrays.push((spec, bytemuck::bytes_of(&0i64).to_vec()));
         }
         Ok(arrays)

@@ -1,7 +1,6 @@
 //! Requests: what a user asks of a cube, made into stages, run, and given back as records or a new cube.
 
 mod coordinates;
-mod names;
 pub mod output;
 mod placement;
 pub mod plan;
@@ -9,12 +8,12 @@ mod times;
 
 use crate::error::{BoxError, OpenError};
 use crate::exec::{Counters, ExecError, RunOptions};
-use crate::open::{OpenCube, is_time};
+use crate::open::OpenCube;
 use crate::sink::memory::MemorySink;
 use chunkwise_core::cf::time::{NOT_A_TIME, format_time};
 use chunkwise_core::crs::is_longitude;
-use chunkwise_core::cube::{Labels, Packing};
-use chunkwise_core::expr::{Scope, ScopeVariable};
+use chunkwise_core::cube::{Labels, Packing, Variable};
+use chunkwise_core::expr::{Formula, Scope, ScopeVariable, parse};
 use chunkwise_core::grid::{Indices, Role};
 use chunkwise_core::group::{Cycle, GroupError, Grouping, Window, cycle_groups, time_windows};
 use chunkwise_core::plan::Stage;
@@ -25,6 +24,7 @@ use chunkwise_core::values::Column;
 use indexmap::IndexMap;
 use plan::Planned;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::sync::Arc;
 use thiserror::Error;
 use times::Times;
@@ -158,8 +158,13 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
         scope.variables.push(ScopeVariable::from(v));
     }
     if !request.formulas.is_empty() || request.mask.is_some() {
-        let names = names::of(request.formulas.iter().chain(&request.mask));
-        let labels_are_named = names.iter().any(|name| !cube.cube.variables.contains_key(name.as_str()));
+        // What is no formula is refused when it is lowered.
+        let parsed: Vec<_> = request.formulas.iter().chain(&request.mask).filter_map(|text| parse(text).ok()).collect();
+        let names: HashSet<&str> = parsed.iter().flat_map(Formula::names).collect();
+        let known = |name: &str| {
+            cube.cube.variables.contains_key(name) || parsed.iter().any(|formula| formula.name() == Some(name))
+        };
+        let labels_are_named = names.iter().any(|name| !known(name));
         for (dim, &length) in &cube.cube.dims {
             let Some(coordinate) = cube.cube.coordinate(dim) else { continue };
             let read = match names.contains(dim.as_str()) {
@@ -186,7 +191,7 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
     let mut bounds = IndexMap::new();
     let time_dim = || -> Result<String, JobError> {
         let times: Vec<&String> =
-            cube.cube.dims.keys().filter(|dim| cube.cube.coordinate(dim).is_some_and(is_time)).collect();
+            cube.cube.dims.keys().filter(|dim| cube.cube.coordinate(dim).is_some_and(Variable::is_time)).collect();
         match times.as_slice() {
             [one] => Ok((*one).clone()),
             _ => Err(JobError::NoTime { cycle: "time".to_owned(), count: times.len() }),

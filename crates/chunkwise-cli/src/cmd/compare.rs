@@ -15,7 +15,7 @@ pub(crate) fn run(args: &CompareArgs, common: &Common) -> Result<ExitCode, CliEr
     let a = open_with(&args.a, &options)?;
     let b = open_with(&args.b, &options)?;
     for cube in [&a, &b] {
-        cube.set_memory_limit(args.job.memory_limit());
+        cube.set_memory_limit(args.job.resources.memory_limit());
     }
     let comparison = prepare(&a, &b, &args.var).map_err(|error| match error {
         CompareError::Open { .. } => CliError::of(error).hint(which(args)),

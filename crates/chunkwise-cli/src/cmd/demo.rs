@@ -19,7 +19,6 @@ use chunkwise_core::stat::Statistic;
 use folder::DemoFolder;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -39,7 +38,7 @@ pub(crate) fn run(args: &DemoArgs, common: &Common) -> Result<ExitCode, CliError
         return Err(CliError::says("`demo` is no single job to explain")
             .hint("its output shows the command of each step; `--explain` works behind those"));
     }
-    let limit = args.job.memory_limit();
+    let limit = args.job.resources.memory_limit();
     if limit < LEAST {
         return Err(CliError::says(format!(
             "the demo needs {}, the budget is {}",
@@ -95,9 +94,7 @@ struct Demo<'a> {
 impl Demo<'_> {
     fn make(&self, folder: &DemoFolder) -> Result<Step, CliError> {
         let began = Instant::now();
-        let threads =
-            self.args.job.threads.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
-        let chunks = folder.make_cube(|part| cube::make(part, threads))?;
+        let chunks = folder.make_cube(|part| cube::make(part, self.args.job.resources.threads()))?;
         let made = open(&self.cube)?;
         let cells = made.cube.variables.get(cube::VARIABLE).map_or(0, |v| v.cells());
         let moved = Moved { chunks, decoded_bytes: 2 * cells as u64 };

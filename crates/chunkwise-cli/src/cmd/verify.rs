@@ -16,8 +16,7 @@ use std::time::Instant;
 pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode, CliError> {
     let began = Instant::now();
     let cube = open_with(&args.cube, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
-    let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()), |n| n.get());
-    let memory = args.memory.map_or_else(memory::default_limit, |bytes| bytes.0);
+    let (memory, threads) = (args.resources.memory_limit(), args.resources.threads().get());
     let options = VerifyOptions { variables: args.var.clone(), memory, threads, cancel: interrupted() };
     let verification = prepare(&cube, options).map_err(|error| match error {
         VerifyError::Memory { needed, .. } => {

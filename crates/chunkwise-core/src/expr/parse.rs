@@ -85,6 +85,18 @@ impl Formula {
         Ok(self)
     }
 
+    /// Names that it reads, as written: of variables, labels and earlier formulas, and of dimensions in brackets.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().flat_map(|node| {
+            let (name, picks) = match &node.kind {
+                NodeKind::Name(name) => (Some(name), [].as_slice()),
+                NodeKind::Pick { name, picks } => (Some(name), picks.as_slice()),
+                _ => (None, [].as_slice()),
+            };
+            name.into_iter().chain(picks.iter().map(|pick| &pick.dim)).map(String::as_str)
+        })
+    }
+
     /// The whole text as written.
     pub fn text(&self) -> &str {
         &self.text

@@ -1,8 +1,7 @@
 //! From a request to stages.
 
 use super::{Axis, FORMAT, Folded, From, InputView, Stage};
-use crate::cf::time::is_time_units;
-use crate::cube::{Cube, DataType, Packing, Role as VariableRole, Variable};
+use crate::cube::{Cube, Packing, Role as VariableRole, Variable};
 use crate::dtype::DType;
 use crate::expr::{Checked, ExprError, Scope, check, parse, parse_condition};
 use crate::grid::{Indices, Role, WalkDim};
@@ -231,8 +230,7 @@ impl<'a> Builder<'a> {
 
     fn direct(mut self, variable: &Variable, mask: Option<Checked>) -> Result<Stage, LowerError> {
         let own = self.input(variable, &[], &variable.name)?;
-        let times = matches!(variable.dtype, DataType::DateTime(_)) || variable.units().is_some_and(is_time_units);
-        if times && self.job.statistics.contains(&Statistic::Sum) {
+        if variable.is_time() && self.job.statistics.contains(&Statistic::Sum) {
             return Err(LowerError::TimeSum { variable: variable.name.clone() });
         }
         let formula_inputs = match &mask {

@@ -193,7 +193,8 @@ impl ArrayStep {
                 sum_up(*decoded, out);
             }
             ArrayStep::Fixed { scale, offset, encoded, decoded } => {
-                encoded.dispatch(Unscale { cells, scale: *scale, offset: *offset, decoded: *decoded, out });
+                let (scale, offset, to) = (*scale, *offset, Way::Decoded);
+                encoded.dispatch(Fixed { cells, scale, offset, to, result: *decoded, out });
             }
             ArrayStep::Scale { scale, offset, dtype } => {
                 dtype.dispatch(Scaled { cells, scale: *scale, offset: *offset, to: Way::Decoded, out })?;
@@ -228,7 +229,8 @@ impl ArrayStep {
                 }
             }
             ArrayStep::Fixed { scale, offset, encoded, decoded } => {
-                decoded.dispatch(Rescale { cells, scale: *scale, offset: *offset, encoded: *encoded, out });
+                let (scale, offset, to) = (*scale, *offset, Way::Encoded);
+                decoded.dispatch(Fixed { cells, scale, offset, to, result: *encoded, out });
             }
             ArrayStep::Scale { scale, offset, dtype } => {
                 dtype.dispatch(Scaled { cells, scale: *scale, offset: *offset, to: Way::Encoded, out })?;
@@ -387,50 +389,31 @@ fn in_type<T: Element>(value: f64) -> f64 {
     }
 }
 
-/// numcodecs' `FixedScaleOffset.decode`: integers and `float64` are computed in `float64`, narrower floats in their
-/// own type; integers of the result are cut off towards zero.
-struct Unscale<'a> {
+/// numcodecs' `FixedScaleOffset`: integers and `float64` are computed in `float64`, narrower floats in their own type.
+/// Decoded, integers of the result are cut off towards zero; encoded, values are rounded to nearest even.
+struct Fixed<'a> {
     cells: &'a [u8],
     scale: f64,
     offset: f64,
-    decoded: DType,
+    to: Way,
+    result: DType,
     out: &'a mut Vec<u8>,
 }
 
-impl ForElement for Unscale<'_> {
-    type Output = ();
-
-    fn run<T: Element>(self) {
-        let (scale, offset) = (in_type::<T>(self.scale), in_type::<T>(self.offset));
-        let value = |cell: &[u8]| {
-            let stored = pod_read_unaligned::<T>(cell).to_f64();
-            in_type::<T>(in_type::<T>(stored / scale) + offset)
-        };
-        let values = self.cells.chunks_exact(size_of::<T>()).map(value).collect();
-        self.decoded.dispatch(Narrow { values, out: self.out });
-    }
-}
-
-/// numcodecs' `FixedScaleOffset.encode`, rounded to nearest even.
-struct Rescale<'a> {
-    cells: &'a [u8],
-    scale: f64,
-    offset: f64,
-    encoded: DType,
-    out: &'a mut Vec<u8>,
-}
-
-impl ForElement for Rescale<'_> {
+impl ForElement for Fixed<'_> {
     type Output = ();
 
     fn run<T: Element>(self) {
         let (scale, offset) = (in_type::<T>(self.scale), in_type::<T>(self.offset));
         let value = |cell: &[u8]| {
             let given = pod_read_unaligned::<T>(cell).to_f64();
-            in_type::<T>(in_type::<T>(given - offset) * scale).round_ties_even()
+            match self.to {
+                Way::Decoded => in_type::<T>(in_type::<T>(given / scale) + offset),
+                Way::Encoded => in_type::<T>(in_type::<T>(given - offset) * scale).round_ties_even(),
+            }
         };
         let values = self.cells.chunks_exact(size_of::<T>()).map(value).collect();
-        self.encoded.dispatch(Narrow { values, out: self.out });
+        self.result.dispatch(Narrow { values, out: self.out });
     }
 }
 

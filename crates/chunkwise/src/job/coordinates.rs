@@ -3,10 +3,9 @@
 use super::output::OutputOptions;
 use super::{JobError, Prepared, take};
 use crate::open::{OpenCube, is_small};
-use crate::write::{ArraySpec, CodecChoice, ZarrVersion, labels_to_array};
+use crate::write::{ArraySpec, ZarrVersion, labels_to_array};
 use chunkwise_core::cf::time::{TimeAxis, TimeUnits, is_time_units};
-use chunkwise_core::cube::{Attrs, DataType, Labels, Role as VariableRole, Variable};
-use chunkwise_core::dtype::DType;
+use chunkwise_core::cube::{Attrs, Labels, Role as VariableRole, Variable};
 use chunkwise_core::grid::{Indices, Role};
 use chunkwise_core::plan::{Axis, Stage};
 use chunkwise_core::select::AxisSelection;
@@ -53,23 +52,6 @@ impl Carried<'_> {
     }
 }
 
-/// An array of one chunk without marks.
-fn plain(path: String, dims: Vec<String>, shape: Vec<u64>, attrs: Attrs, zarr: ZarrVersion) -> ArraySpec {
-    ArraySpec {
-        path,
-        dims,
-        chunks: shape.iter().map(|&n| n.max(1)).collect(),
-        shape,
-        dtype: DataType::Number(DType::Int64),
-        shards: None,
-        codec: CodecChoice::default(),
-        fill_value: None,
-        missing: None,
-        attrs,
-        zarr,
-    }
-}
-
 /// Whole arrays: where they stand among those of the cube, and their cells.
 pub(super) type Whole = Vec<(usize, Vec<u8>)>;
 
@@ -107,7 +89,8 @@ impl Prepared {
                 let flat =
                     TimeAxis { calendar: axis.calendar, nanos: bounds.iter().flat_map(|b| [b.0, b.1]).collect() };
                 let shape = vec![bounds.len() as u64, 2];
-                let bounds = plain(path, vec![name.to_owned(), "bnds".to_owned()], shape, Attrs::new(), options.zarr);
+                let bounds =
+                    ArraySpec::plain(path, vec![name.to_owned(), "bnds".to_owned()], shape, Attrs::new(), options.zarr);
                 own = counts_like(&spec, &flat).map(|counts| (bounds, counts));
             }
             add(spec, cells, arrays, whole);
@@ -135,7 +118,12 @@ impl Prepared {
             let mut attrs = v.attrs.clone();
             attrs.shift_remove("_FillValue");
             self.place_mapping(cube, &v.name, &mut attrs);
-            add(plain(v.name.clone(), Vec::new(), Vec::new(), attrs, options.zarr), vec![0; 8], arrays, whole);
+            add(
+                ArraySpec::plain(v.name.clone(), Vec::new(), Vec::new(), attrs, options.zarr),
+                vec![0; 8],
+                arrays,
+                whole,
+            );
         }
         Ok(())
     }

@@ -274,16 +274,7 @@ fn with_units_of_counts(variable: &Variable) -> Cow<'_, Attrs> {
         DataType::Duration(unit) if unit.step == 1 => (unit, ""),
         _ => return Cow::Borrowed(&variable.attrs),
     };
-    let word = match unit.unit.as_str() {
-        "D" => "days",
-        "h" => "hours",
-        "m" => "minutes",
-        "s" => "seconds",
-        "ms" => "milliseconds",
-        "us" => "microseconds",
-        "ns" => "nanoseconds",
-        _ => return Cow::Borrowed(&variable.attrs),
-    };
+    let Some(word) = unit.word() else { return Cow::Borrowed(&variable.attrs) };
     let mut attrs = variable.attrs.clone();
     attrs.insert("units".to_owned(), format!("{word}{since}").into());
     if !since.is_empty() {

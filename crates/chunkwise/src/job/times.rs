@@ -66,20 +66,11 @@ impl Times {
     fn fraction(&self, count: f64) -> Option<(i128, Calendar)> {
         match self {
             Times::Cf(units) => Some((units.decode_float(count).ok()?, units.calendar)),
-            Times::Numpy(TimeUnit { unit, step }) => {
-                let word = match unit.as_str() {
-                    "D" => "days",
-                    "h" => "hours",
-                    "m" => "minutes",
-                    "s" => "seconds",
-                    "ms" => "milliseconds",
-                    "us" => "microseconds",
-                    "ns" => "nanoseconds",
-                    // Months and years have no fraction.
-                    _ => return None,
-                };
+            Times::Numpy(unit) => {
+                // Months and years have no fraction.
+                let word = unit.word()?;
                 let units = TimeUnits::parse(&format!("{word} since 1970-01-01"), Some("proleptic_gregorian")).ok()?;
-                Some((units.decode_float(count * f64::from(*step)).ok()?, units.calendar))
+                Some((units.decode_float(count * f64::from(unit.step)).ok()?, units.calendar))
             }
         }
     }

@@ -87,11 +87,17 @@ impl ForElement for Exact<'_> {
 }
 
 /// Labels that were read, and what may be taken for them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LabelCache {
     read: Mutex<HashMap<String, Arc<Labels>>>,
-    /// Peak memory of the process that is allowed; `u64::MAX`, as 0 is none.
+    /// Peak memory of the process that is allowed.
     limit: AtomicU64,
+}
+
+impl Default for LabelCache {
+    fn default() -> LabelCache {
+        LabelCache { read: Mutex::default(), limit: AtomicU64::new(u64::MAX) }
+    }
 }
 
 impl OpenCube {
@@ -168,21 +174,21 @@ impl OpenCube {
 
     /// Refuses labels that would pass the memory that is allowed, with what would work.
     fn check_memory(&self, variable: &Variable) -> Result<(), OpenError> {
-        let limit = match self.label_cache.limit.load(Ordering::Relaxed) {
-            0 => u64::MAX,
-            bytes => bytes,
-        };
         let size = match &variable.dtype {
             DataType::Text(_) => cell_size(&variable.dtype) as u128 + 24,
-            _ if is_time(variable) => 16,
+            _ if variable.is_time() => 16,
             _ => 8,
         };
         let chunk = variable.chunks.iter().map(largest).fold(cell_size(&variable.dtype) as u128, u128::saturating_mul);
         // Kept twice, as read and as selected, with the group of each; a chunk is there encoded and decoded.
         let takes = variable.cells().saturating_mul(2 * size + 16).saturating_add(chunk.saturating_mul(2));
-        let needed = u64::try_from(takes).unwrap_or(u64::MAX).saturating_add(memory::base());
         // A few are in the reserve of every plan, which tells what the job needs.
-        if takes > FEW && needed > limit {
+        if takes <= FEW {
+            return Ok(());
+        }
+        let limit = self.label_cache.limit.load(Ordering::Relaxed);
+        let needed = u64::try_from(takes).unwrap_or(u64::MAX).saturating_add(memory::base());
+        if needed > limit {
             return Err(OpenError::Memory { variable: variable.name.clone(), cells: variable.cells(), needed, limit });
         }
         Ok(())
@@ -217,11 +223,6 @@ fn check_readable(variable: &Variable) -> Result<(), OpenError> {
         });
     }
     Ok(())
-}
-
-/// Whether a variable holds times, by its type or its units.
-pub(crate) fn is_time(variable: &Variable) -> bool {
-    matches!(variable.dtype, DataType::DateTime(_)) || variable.units().is_some_and(is_time_units)
 }
 
 /// Numbers as labels: integers exact where they are stored so and all are there.

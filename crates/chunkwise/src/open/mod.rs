@@ -10,7 +10,7 @@ mod v2;
 mod v3;
 
 pub use labels::Values;
-pub(crate) use labels::{LabelCache, is_small, is_time};
+pub(crate) use labels::{LabelCache, is_small};
 pub(crate) use v3::fill_value;
 
 use crate::chunk::ChunkReader;

@@ -1,7 +1,7 @@
 //! A store in the memory of the process.
 
-use super::{Access, ByteRange, Entry, ObjectWriter, Store, StoreError, check_key, resolve};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use super::{Access, ByteRange, Entry, ObjectWriter, Store, StoreError, check_key, directly_below, resolve};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
 /// Objects in memory, by key.
@@ -90,18 +90,7 @@ impl Store for MemoryStore {
     fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         let below = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        let mut seen = BTreeSet::new();
-        for (key, _) in objects.range(below.clone()..) {
-            let Some(rest) = key.strip_prefix(&below) else { break };
-            seen.insert(match rest.split_once('/') {
-                Some((folder, _)) => (folder.to_owned(), true),
-                None => (rest.to_owned(), false),
-            });
-        }
-        Ok(seen
-            .into_iter()
-            .map(|(name, folder)| if folder { Entry::Folder(name) } else { Entry::Object(name) })
-            .collect())
+        Ok(directly_below(&below, objects.range(below.clone()..).map(|(key, _)| key.as_str())))
     }
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {

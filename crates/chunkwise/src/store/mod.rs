@@ -25,6 +25,7 @@ pub use writer::{ObjectWriter, writer};
 pub use zip::ZipStore;
 pub(crate) use zip::{PackError, is_zip, pack};
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
@@ -459,6 +460,19 @@ pub fn join(prefix: &str, name: &str) -> String {
         (_, true) => prefix.to_owned(),
         _ => format!("{prefix}/{name}"),
     }
+}
+
+/// What lies directly below a folder, given as `folder/`, of keys in order that begin there.
+pub(crate) fn directly_below<'a>(below: &str, keys: impl Iterator<Item = &'a str>) -> Vec<Entry> {
+    let mut seen = BTreeSet::new();
+    for rest in keys.map_while(|key| key.strip_prefix(below)) {
+        seen.insert(match rest.split_once('/') {
+            Some((folder, _)) => (folder.to_owned(), true),
+            None => (rest.to_owned(), false),
+        });
+    }
+    let entry = |(name, folder)| if folder { Entry::Folder(name) } else { Entry::Object(name) };
+    seen.into_iter().map(entry).collect()
 }
 
 /// The part of an object of `size` bytes that a range names: start and length.

@@ -1,6 +1,6 @@
 //! A zip file: read here, written from a folder when all of it is there.
 
-use super::{Access, ByteRange, Entry, Store, StoreError, check_key, resolve};
+use super::{Access, ByteRange, Entry, Store, StoreError, check_key, directly_below, resolve};
 use ::zip::result::ZipError;
 use ::zip::{CompressionMethod, ZipArchive};
 use std::collections::{BTreeMap, BTreeSet};
@@ -186,18 +186,7 @@ impl Store for ZipStore {
 
     fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         let below = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        let mut seen = BTreeSet::new();
-        for (key, _) in self.members.range(below.clone()..) {
-            let Some(rest) = key.strip_prefix(&below) else { break };
-            seen.insert(match rest.split_once('/') {
-                Some((folder, _)) => (folder.to_owned(), true),
-                None => (rest.to_owned(), false),
-            });
-        }
-        Ok(seen
-            .into_iter()
-            .map(|(name, folder)| if folder { Entry::Folder(name) } else { Entry::Object(name) })
-            .collect())
+        Ok(directly_below(&below, self.members.range(below.clone()..).map(|(key, _)| key.as_str())))
     }
 
     fn put(&self, _: &str, _: &[u8]) -> Result<(), StoreError> {

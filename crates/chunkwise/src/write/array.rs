@@ -69,6 +69,31 @@ pub struct ArraySpec {
     pub zarr: ZarrVersion,
 }
 
+impl ArraySpec {
+    /// An array of `int64` in one chunk, without marks.
+    pub(crate) fn plain(
+        path: String,
+        dims: Vec<String>,
+        shape: Vec<u64>,
+        attrs: Attrs,
+        zarr: ZarrVersion,
+    ) -> ArraySpec {
+        ArraySpec {
+            path,
+            dims,
+            chunks: shape.iter().map(|&n| n.max(1)).collect(),
+            shape,
+            dtype: DataType::Number(DType::Int64),
+            shards: None,
+            codec: CodecChoice::default(),
+            fill_value: None,
+            missing: None,
+            attrs,
+            zarr,
+        }
+    }
+}
+
 /// Encodes the chunks of one array.
 #[derive(Clone, Debug)]
 pub struct ArrayWriter {

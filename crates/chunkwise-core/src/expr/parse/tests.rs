@@ -1,5 +1,5 @@
 use crate::expr::trial::{cell, constant, error, scope_of, with_number};
-use crate::expr::{MAX_DEPTH, MAX_LENGTH, parse, parse_condition};
+use crate::expr::{Formula, MAX_DEPTH, MAX_LENGTH, parse, parse_condition};
 
 /// `eval` of CPython 3.11.7 with a = 3.5, b = -2.25, c = 0.75, d = 7.0; formulas made at random.
 const PYTHON: [(&str, f64); 60] = [
@@ -274,4 +274,24 @@ proptest::proptest! {
             let _ = error.to_string();
         }
     }
+}
+
+#[test]
+fn names_are_what_is_no_function_literal_or_output() {
+    let found = |formulas: &[&str]| {
+        let parsed: Vec<Formula> = formulas.iter().map(|text| parse(text).unwrap()).collect();
+        let outputs: Vec<&str> = parsed.iter().filter_map(Formula::name).collect();
+        let mut names: Vec<String> =
+            parsed.iter().flat_map(Formula::names).filter(|n| !outputs.contains(n)).map(str::to_owned).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    assert_eq!(found(&["ndvi = (nir - red) / (nir + red)"]), ["nir", "red"]);
+    assert_eq!(found(&["a = exp(v) + 1e5 * 2", "b = a == v and not missing"]), ["v"]);
+    assert!(parse("1e5 * 2x").is_err(), "no name begins with a digit");
+    assert_eq!(found(&["reflectance[band=4] - \"B 8A\""]), ["B 8A", "band", "reflectance"]);
+    // The name of a flag is no name of the cube.
+    assert_eq!(found(&["\"my out\" = flag (qa, 'cloud')", "\"my out\" * größe"]), ["größe", "qa"]);
+    assert_eq!(found(&["time == 3"]), ["time"]);
 }
