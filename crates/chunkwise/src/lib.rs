@@ -83,6 +83,7 @@ pub mod exec;
 pub mod job;
 pub mod memory;
 pub mod open;
+mod runtime;
 pub mod sink;
 pub mod store;
 pub mod verify;

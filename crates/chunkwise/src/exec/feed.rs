@@ -6,6 +6,7 @@
 use super::ExecError;
 use super::cache::Counters;
 use crate::chunk::{ChunkError, ChunkReader, Fetched, Piece};
+use crate::runtime::{self, Task};
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::fetch::{Fetch, Fetches, Key};
 use chunkwise_core::plan::schedule::Walk;
@@ -13,8 +14,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 
 /// Requests on their way at once, at most.
 const REQUESTS: usize = 256;
@@ -54,7 +55,7 @@ struct Slots {
 /// Fetches ahead until it is dropped.
 pub(crate) struct Feed {
     slots: Arc<Slots>,
-    runtime: Option<Runtime>,
+    _task: Task<()>,
 }
 
 impl Feed {
@@ -68,29 +69,28 @@ impl Feed {
         walk: &Walk,
         ahead: Ahead,
     ) -> Result<Feed, ExecError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("chunkwise-fetch")
-            .enable_all()
-            .build()
-            .map_err(ExecError::Threads)?;
+        let handle = runtime::handle().map_err(ExecError::Threads)?;
         let slots = Arc::new(Slots::default());
         let all = units(ahead.bytes).max(1);
         let room = Arc::new(Semaphore::new(all as usize));
         let requests = Arc::new(Semaphore::new(REQUESTS));
         let (stage, readers, order) = (stage.clone(), readers.to_vec(), walk.order.clone());
         let into = slots.clone();
-        runtime.spawn(async move {
+        let task = Task::start(&handle, async move {
+            // What is on its way ends with this task.
+            let mut begun = JoinSet::new();
             for fetch in Fetches::new(&stage, &order, ahead.bytes) {
                 // One chunk alone is let through whatever its size.
                 let Ok(room) = room.clone().acquire_many_owned(units(fetch.bytes).min(all)).await else { return };
                 let (slots, requests) = (into.clone(), requests.clone());
                 let reader = readers[fetch.array].clone();
                 let one = One { reader, fetch: Arc::new(fetch), slots, requests };
-                tokio::spawn(one.run(room, ahead.gap));
+                begun.spawn(one.run(room, ahead.gap));
+                while begun.try_join_next().is_some() {}
             }
+            while begun.join_next().await.is_some() {}
         });
-        Ok(Feed { slots, runtime: Some(runtime) })
+        Ok(Feed { slots, _task: task })
     }
 
     /// Waits for a chunk and hands its encoded bytes to `decode`, after which its room is free again; gives up where
@@ -126,14 +126,6 @@ impl Feed {
     }
 }
 
-impl Drop for Feed {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 fn units(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
@@ -163,6 +155,7 @@ impl One {
             (n, Arrived { result: Ok((cost, None)) })
         });
         self.put(absent.collect());
+        let mut begun = JoinSet::new();
         for piece in pieces {
             // What is known to be smaller than it could have been leaves room for others.
             let own = piece.len().map_or(room.num_permits(), |len| (units(len) as usize).min(room.num_permits()));
@@ -171,8 +164,10 @@ impl One {
                 true => std::mem::take(&mut index),
                 false => Fetched::default(),
             };
-            tokio::spawn(self.clone().fetch(piece, own, cost));
+            begun.spawn(self.clone().fetch(piece, own, cost));
         }
+        drop(room);
+        while begun.join_next().await.is_some() {}
     }
 
     /// Fetches one piece; `cost` is what came before.

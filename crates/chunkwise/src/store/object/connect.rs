@@ -3,7 +3,8 @@
 use super::place::parts;
 use super::profile::profile;
 use super::wire::{Metadata, Watch};
-use super::{Inner, RemoteStore, Service, runtime};
+use super::{Inner, RemoteStore, Service};
+use crate::runtime;
 use crate::store::{StorageOptions, StoreError, secret};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
 use object_store::azure::{AzureConfigKey, AzureCredential, MicrosoftAzureBuilder};

@@ -7,7 +7,6 @@ mod connect;
 mod place;
 mod profile;
 mod retry;
-mod runtime;
 mod wire;
 
 pub(super) use connect::{knows_option, open};
@@ -15,6 +14,7 @@ pub(super) use place::{is_remote, split};
 
 use super::{Access, Asked, BoxFuture, ByteRange, Entry, Store, StoreError, check_key, secret};
 use crate::error::BoxError;
+use crate::runtime;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
 use object_store::path::Path;
@@ -458,6 +458,9 @@ impl Store for RemoteStore {
     fn get_async<'a>(&'a self, key: &'a str, range: ByteRange) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
         Box::pin(async move {
             self.check(key)?;
+            if runtime::is_on(&self.inner.handle) {
+                return self.inner.get(key, range).await;
+            }
             let (inner, key) = (self.inner.clone(), key.to_owned());
             let task = runtime::Task::start(&self.inner.handle, async move { inner.get(&key, range).await });
             task.await.expect("requests do not panic, and their task ends with whoever waits for it")

@@ -1,4 +1,4 @@
-//! The one runtime on which all requests of the process run.
+//! The one runtime on which all requests of the process run, and what fetches ahead.
 //!
 //! Connections belong to the runtime that made them, so that all are made here, whoever asks.
 
@@ -16,13 +16,13 @@ static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 ///
 /// # Errors
 /// The system gives no threads.
-pub(super) fn handle() -> io::Result<Handle> {
+pub(crate) fn handle() -> io::Result<Handle> {
     let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = &*runtime {
         return Ok(runtime.handle().clone());
     }
     let new = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(workers())
         .max_blocking_threads(8)
         .thread_name("chunkwise-net")
         .enable_all()
@@ -30,8 +30,13 @@ pub(super) fn handle() -> io::Result<Handle> {
     Ok(runtime.insert(new).handle().clone())
 }
 
+/// Threads of the runtime: they only move bytes, and on few cores take turns with those that decode.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 4).clamp(1, 4))
+}
+
 /// Runs a future to its end while this thread waits: any thread may, those of other runtimes too.
-pub(super) fn wait<T: Send + 'static>(handle: &Handle, future: impl Future<Output = T> + Send + 'static) -> T {
+pub(crate) fn wait<T: Send + 'static>(handle: &Handle, future: impl Future<Output = T> + Send + 'static) -> T {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     handle.spawn(async move {
         let _ = tell.send(future.await);
@@ -39,11 +44,16 @@ pub(super) fn wait<T: Send + 'static>(handle: &Handle, future: impl Future<Outpu
     told.recv().expect("the runtime lives as long as the process, and requests do not panic")
 }
 
+/// Whether the caller runs on this runtime.
+pub(crate) fn is_on(handle: &Handle) -> bool {
+    Handle::try_current().is_ok_and(|own| own.id() == handle.id())
+}
+
 /// A task that ends when it is dropped.
-pub(super) struct Task<T>(JoinHandle<T>);
+pub(crate) struct Task<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Task<T> {
-    pub(super) fn start(handle: &Handle, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+    pub(crate) fn start(handle: &Handle, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
         Task(handle.spawn(future))
     }
 }
