@@ -36,6 +36,7 @@ fn workers() -> usize {
 }
 
 /// Runs a future to its end while this thread waits: any thread may, those of other runtimes too.
+#[cfg(feature = "cloud")]
 pub(crate) fn wait<T: Send + 'static>(handle: &Handle, future: impl Future<Output = T> + Send + 'static) -> T {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     handle.spawn(async move {
@@ -45,6 +46,7 @@ pub(crate) fn wait<T: Send + 'static>(handle: &Handle, future: impl Future<Outpu
 }
 
 /// Whether the caller runs on this runtime.
+#[cfg(feature = "cloud")]
 pub(crate) fn is_on(handle: &Handle) -> bool {
     Handle::try_current().is_ok_and(|own| own.id() == handle.id())
 }
