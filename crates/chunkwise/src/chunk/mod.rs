@@ -144,6 +144,13 @@ impl ChunkReader {
         self
     }
 
+    /// Fetches no encoded chunk of more bytes, where it fetches ahead.
+    #[must_use]
+    pub(crate) fn with_most(mut self, bytes: u64) -> ChunkReader {
+        self.most = self.most.min(bytes);
+        self
+    }
+
     /// The store that it reads from.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store

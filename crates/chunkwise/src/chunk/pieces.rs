@@ -78,7 +78,10 @@ impl ChunkReader {
     pub(crate) async fn fetch_piece(&self, chunks: &[Vec<u64>], piece: &Piece) -> Result<Option<Vec<u8>>, ChunkError> {
         let chunk = piece.chunks.iter().map(|(n, _)| *n).min().and_then(|n| chunks.get(n)).map_or(&[][..], |c| c);
         let address = self.address(chunk)?;
-        let bytes = self.store.get_async(&address.key, piece.range).await;
+        let bytes = match piece.range {
+            ByteRange::Whole => self.store.get_within(&address.key, self.most).await,
+            range => self.store.get_async(&address.key, range).await,
+        };
         let bytes = bytes.map_err(|source| self.fetch_error_of(chunk, &address.key, piece.range, source))?;
         match (&bytes, piece.len()) {
             (None, Some(_)) => Err(self.decode_error_of(chunk, piece.range, DecodeError::Vanished)),

@@ -49,6 +49,10 @@ impl Store for PairStore {
         let (store, key) = self.at(key);
         store.get_async(key, range)
     }
+    fn get_within<'a>(&'a self, key: &'a str, most: u64) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        let (store, key) = self.at(key);
+        store.get_within(key, most)
+    }
     fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         let (store, prefix) = self.at(prefix);
         store.list_dir(prefix)

@@ -85,6 +85,13 @@ impl<S: Store> Store for Counted<S> {
             Ok(found)
         })
     }
+    fn get_within<'a>(&'a self, key: &'a str, most: u64) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        Box::pin(async move {
+            let found = self.inner.get_within(key, most).await?;
+            self.note(found.as_ref().map(Vec::len));
+            Ok(found)
+        })
+    }
     fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         self.lists.fetch_add(1, Relaxed);
         self.inner.list_dir(prefix)

@@ -1,6 +1,6 @@
 //! A folder of the local file system.
 
-use super::{Access, ByteRange, Entry, ObjectWriter, Store, StoreError, check_key, resolve};
+use super::{Access, BoxFuture, ByteRange, Entry, ObjectWriter, Store, StoreError, check_key, large, resolve};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -159,6 +159,16 @@ impl Store for LocalStore {
         let Some(mut file) = self.file(key)? else { return Ok(false) };
         read_rest(&mut file, buffer).map_err(|e| self.failed("read", key, e))?;
         Ok(true)
+    }
+
+    fn get_within<'a>(&'a self, key: &'a str, most: u64) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        Box::pin(async move {
+            let Some(file) = self.file(key)? else { return Ok(None) };
+            match file.metadata().map_err(|e| self.failed("read", key, e))?.len() {
+                size if size > most => Err(large(self.location(), key, size, most)),
+                _ => self.get(key, ByteRange::Whole),
+            }
+        })
     }
 
     fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {

@@ -44,7 +44,9 @@ pub fn locate_with(location: &str, options: &StorageOptions) -> Result<Located, 
         let _ = options;
         let scheme_like = !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric());
         if scheme_like && !Path::new(location).exists() {
-            let kind = format!("`{scheme}://`");
+            let of_cloud = ["s3", "gs", "az", "azure", "abfs", "abfss", "http", "https"].contains(&scheme);
+            let feature = if of_cloud { " (the feature `cloud`)" } else { "" };
+            let kind = format!("`{scheme}://`{feature}");
             return Err(StoreError::NotBuiltIn { location: super::secret::mask(location), kind });
         }
     }

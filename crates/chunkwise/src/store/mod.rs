@@ -113,6 +113,18 @@ pub trait Store: Send + Sync + Debug {
         Box::pin(async move { self.get(key, range) })
     }
 
+    /// As [`Store::get_async`], of a whole object that is to have `most` bytes or fewer.
+    ///
+    /// # Errors
+    /// As there; [`StoreError::Large`] where it has more, which stores say without reading them.
+    fn get_within<'a>(&'a self, key: &'a str, most: u64) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        Box::pin(async move {
+            let found = self.get_async(key, ByteRange::Whole).await?;
+            let size = found.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            if size > most { Err(large(self.location(), key, size, most)) } else { Ok(found) }
+        })
+    }
+
     /// What lies directly below a folder, in order of name; nothing where there is no such folder.
     ///
     /// # Errors
@@ -186,6 +198,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn get_async<'a>(&'a self, key: &'a str, range: ByteRange) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
         (**self).get_async(key, range)
+    }
+    fn get_within<'a>(&'a self, key: &'a str, most: u64) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        (**self).get_within(key, most)
     }
     fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         (**self).list_dir(prefix)
@@ -297,6 +312,8 @@ pub enum StoreError {
     Network {
         /// What was asked for.
         asked: Box<Asked>,
+        /// Whether there is a server.
+        contact: Contact,
         /// What went wrong, and how often it was tried.
         source: crate::error::BoxError,
     },
@@ -350,6 +367,18 @@ pub enum StoreError {
         /// Bytes that there are.
         size: u64,
     },
+    /// An object that is larger than what was asked for can be.
+    #[error("`{key}` in `{location}` holds {size} bytes, which are more than the {most} that it can have")]
+    Large {
+        /// Location of the store.
+        location: String,
+        /// The key.
+        key: String,
+        /// Its bytes.
+        size: u64,
+        /// The most that it can have.
+        most: u64,
+    },
     /// Any other failure of the system.
     #[error("cannot {action} `{key}` in `{location}`")]
     Io {
@@ -362,6 +391,17 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+/// What is known of a server that gave no answer that can be data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact {
+    /// It never answered.
+    Never,
+    /// It answered earlier requests, and this one no more.
+    Lost,
+    /// It answered, and the answer is none.
+    Answered,
 }
 
 /// What a server was asked to do.
@@ -401,7 +441,19 @@ impl StoreError {
             StoreError::Status { status: 301 | 307 | 400, .. } => {
                 "check the region and endpoint: `--storage region=NAME`, `--storage endpoint=URL`".to_owned()
             }
-            StoreError::Network { .. } => {
+            StoreError::Network { contact: Contact::Lost, .. } => {
+                "the server has answered before: try again when it does, or for longer with `--storage retry_timeout=5m`"
+                    .to_owned()
+            }
+            StoreError::Network { contact: Contact::Answered, .. } => {
+                "the server, or a proxy before it, cuts or delays its answers: try again, or for longer with \
+                 `--storage retry_timeout=5m`"
+                    .to_owned()
+            }
+            StoreError::Status { status: 429 | 500..=599, .. } => {
+                "the server is busy or out of order: try again, or for longer with `--storage retry_timeout=5m`".to_owned()
+            }
+            StoreError::Network { contact: Contact::Never, .. } => {
                 "check the name and port; `--storage endpoint=URL` names another server, `--storage retry_timeout=60s` how \
                  long to try"
                     .to_owned()
@@ -460,6 +512,11 @@ pub fn join(prefix: &str, name: &str) -> String {
         (_, true) => prefix.to_owned(),
         _ => format!("{prefix}/{name}"),
     }
+}
+
+/// An object of more bytes than it can have.
+pub(crate) fn large(location: String, key: &str, size: u64, most: u64) -> StoreError {
+    StoreError::Large { location, key: key.to_owned(), size, most }
 }
 
 /// What lies directly below a folder, given as `folder/`, of keys in order that begin there.

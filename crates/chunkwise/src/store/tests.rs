@@ -311,3 +311,32 @@ fn a_flipped_byte_of_a_zip_file_is_found() {
     fs::write(&path, &bytes[..80]).unwrap();
     assert!(matches!(ZipStore::open(&path), Err(StoreError::BadZip { .. })));
 }
+
+#[cfg(not(feature = "cloud"))]
+#[test]
+fn a_build_without_object_stores_names_the_feature_that_has_them() {
+    for location in ["s3://bucket/cube.zarr", "gs://bucket/cube.zarr", "az://box/cube.zarr", "https://host/cube.zarr"] {
+        let error = locate(location).unwrap_err().to_string();
+        assert!(error.contains("(the feature `cloud`) is not built in"), "{error}");
+    }
+}
+
+#[test]
+fn an_object_that_is_larger_than_it_can_be_is_told_and_not_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalStore::create(folder.path().join("cube")).unwrap();
+    let memory = MemoryStore::new();
+    for store in [&local as &dyn Store, &memory] {
+        store.put("v/c/0", b"0123456789").unwrap();
+    }
+    let path = folder.path().join("cube.zip");
+    pack(&local, fs::File::create(&path).unwrap()).unwrap();
+    let zip = ZipStore::open(&path).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for store in [&local as &dyn Store, &memory, &zip] {
+        let get = |most| runtime.block_on(store.get_within("v/c/0", most));
+        assert_eq!(get(10).unwrap().as_deref(), Some(&b"0123456789"[..]), "{}", store.location());
+        assert!(matches!(get(9), Err(StoreError::Large { size: 10, most: 9, .. })), "{}", store.location());
+        assert!(runtime.block_on(store.get_within("v/c/1", 0)).unwrap().is_none());
+    }
+}

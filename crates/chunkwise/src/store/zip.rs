@@ -1,6 +1,6 @@
 //! A zip file: read here, written from a folder when all of it is there.
 
-use super::{Access, ByteRange, Entry, Store, StoreError, check_key, directly_below, resolve};
+use super::{Access, BoxFuture, ByteRange, Entry, Store, StoreError, check_key, directly_below, large, resolve};
 use ::zip::result::ZipError;
 use ::zip::{CompressionMethod, ZipArchive};
 use std::collections::{BTreeMap, BTreeSet};
@@ -182,6 +182,15 @@ impl Store for ZipStore {
         let mut bytes = Vec::new();
         self.stored(key, member, start, len, &mut bytes)?;
         Ok(Some(bytes))
+    }
+
+    fn get_within<'a>(&'a self, key: &'a str, most: u64) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        Box::pin(async move {
+            match self.member(key)?.map_or(0, |member| member.size) {
+                size if size > most => Err(large(self.location(), key, size, most)),
+                _ => self.get(key, ByteRange::Whole),
+            }
+        })
     }
 
     fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {

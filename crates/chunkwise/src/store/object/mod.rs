@@ -12,7 +12,7 @@ mod wire;
 pub(super) use connect::{knows_option, open};
 pub(super) use place::{is_remote, split};
 
-use super::{Access, Asked, BoxFuture, ByteRange, Entry, Store, StoreError, check_key, secret};
+use super::{Access, Asked, BoxFuture, ByteRange, Contact, Entry, Store, StoreError, check_key, large, secret};
 use crate::error::BoxError;
 use crate::runtime;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -154,6 +154,7 @@ impl Inner {
                 let (location, key) = (asked.location.clone(), asked.key.clone());
                 StoreError::Short { location, key, start: 0, len: 0, size: *size }
             }
+            (Failure::Large { size }, _) => large(asked.location.clone(), &asked.key, *size, 0),
             (Failure::Request(_), Some(status)) if !status.is_success() => {
                 let said: Vec<String> = [&seen.code, &seen.message].into_iter().flatten().cloned().collect();
                 let reason = status.canonical_reason().unwrap_or_default();
@@ -176,16 +177,21 @@ impl Inner {
                         format!("the answer ended after {came} of {expected} bytes")
                     }
                     Failure::Part => "the server sends a part where all of the object was asked for".to_owned(),
-                    Failure::Short { .. } => String::new(),
+                    Failure::Short { .. } | Failure::Large { .. } => String::new(),
                 };
                 let source = BoxError::from(format!("{}{tried}", secret::mask(&cause)));
-                StoreError::Network { asked: Box::new(asked.clone()), source }
+                let contact = match seen.status {
+                    Some(_) => Contact::Answered,
+                    None if self.contact.load(Relaxed) => Contact::Lost,
+                    None => Contact::Never,
+                };
+                StoreError::Network { asked: Box::new(asked.clone()), contact, source }
             }
         }
     }
 
-    /// The bytes of one answer, all of them or a failure.
-    async fn fetch(&self, path: &Path, range: ByteRange) -> Result<Vec<u8>, Failure> {
+    /// The bytes of one answer, all of them or a failure; of a whole object no more than `most`.
+    async fn fetch(&self, path: &Path, range: ByteRange, most: u64) -> Result<Vec<u8>, Failure> {
         let (range, asked) = match range {
             ByteRange::Whole => (None, None),
             ByteRange::Suffix(len) if self.service == Service::Azure && len > 0 => {
@@ -221,6 +227,9 @@ impl Inner {
         if whole && SEEN.with(|seen| seen.borrow().status) == Some(StatusCode::PARTIAL_CONTENT) {
             return Err(Failure::Part);
         }
+        if whole && found.meta.size > most {
+            return Err(Failure::Large { size: found.meta.size });
+        }
         if let Some((end, _)) = asked
             && found.meta.size < end
         {
@@ -255,6 +264,10 @@ impl Inner {
     }
 
     async fn get(&self, key: &str, range: ByteRange) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get_within(key, range, u64::MAX).await
+    }
+
+    async fn get_within(&self, key: &str, range: ByteRange, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.path(key)?;
         let told = match range {
             ByteRange::Whole => String::new(),
@@ -264,11 +277,12 @@ impl Inner {
             }
         };
         let asked = self.asked("read", key.to_owned(), told);
-        let found = self.tried(&asked, || self.fetch(&path, range)).await;
+        let found = self.tried(&asked, || self.fetch(&path, range, most)).await;
         match (found, range) {
             (Err(StoreError::Short { location, key, size, .. }), ByteRange::Bounded { start, len }) => {
                 Err(StoreError::Short { location, key, start, len, size })
             }
+            (Err(StoreError::Large { location, key, size, .. }), _) => Err(large(location, &key, size, most)),
             (found, _) => found,
         }
     }
@@ -425,6 +439,25 @@ impl RemoteStore {
         check_key(&|| self.location(), key)
     }
 
+    /// A get on the runtime of all requests.
+    fn task<'a>(
+        &'a self,
+        key: &'a str,
+        range: ByteRange,
+        most: u64,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        Box::pin(async move {
+            self.check(key)?;
+            if runtime::is_on(&self.inner.handle) {
+                return self.inner.get_within(key, range, most).await;
+            }
+            let (inner, key) = (self.inner.clone(), key.to_owned());
+            let get = async move { inner.get_within(&key, range, most).await };
+            let task = runtime::Task::start(&self.inner.handle, get);
+            task.await.expect("requests do not panic, and their task ends with whoever waits for it")
+        })
+    }
+
     fn writable(&self) -> Result<(), StoreError> {
         match self.inner.service {
             Service::Http => Err(StoreError::ReadOnly { location: self.location(), kind: "a web server" }),
@@ -456,15 +489,11 @@ impl Store for RemoteStore {
     }
 
     fn get_async<'a>(&'a self, key: &'a str, range: ByteRange) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
-        Box::pin(async move {
-            self.check(key)?;
-            if runtime::is_on(&self.inner.handle) {
-                return self.inner.get(key, range).await;
-            }
-            let (inner, key) = (self.inner.clone(), key.to_owned());
-            let task = runtime::Task::start(&self.inner.handle, async move { inner.get(&key, range).await });
-            task.await.expect("requests do not panic, and their task ends with whoever waits for it")
-        })
+        self.task(key, range, u64::MAX)
+    }
+
+    fn get_within<'a>(&'a self, key: &'a str, most: u64) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        self.task(key, ByteRange::Whole, most)
     }
 
     fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {

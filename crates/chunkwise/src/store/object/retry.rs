@@ -35,6 +35,11 @@ pub(super) enum Failure {
         /// Its size.
         size: u64,
     },
+    /// The object is larger than it can be: no fault of the wire.
+    Large {
+        /// Its size.
+        size: u64,
+    },
 }
 
 /// What to do about a failure.
@@ -51,13 +56,14 @@ pub(super) enum Verdict {
 /// Judges a failure by what was seen on the wire.
 pub(super) fn judge(failure: &Failure, seen: &Seen) -> Verdict {
     match (failure, seen.status, seen.transport) {
-        (Failure::Short { .. }, ..) => Verdict::Final,
+        (Failure::Short { .. } | Failure::Large { .. }, ..) => Verdict::Final,
         (Failure::Truncated { .. } | Failure::Part, ..) => Verdict::Again,
         (Failure::Request(error), None, Some(kind)) => {
             let words = chain(error).to_ascii_lowercase();
             let hopeless = ["certificate", "not allowed", "builder error", "relative url"];
-            let unknown = kind == HttpErrorKind::Unknown && words.contains("invalid");
-            if unknown || hopeless.iter().any(|word| words.contains(word)) { Verdict::Final } else { Verdict::Again }
+            // A URL or header that cannot be sent; an answer that is no HTTP is "invalid … parsed".
+            let unsent = kind == HttpErrorKind::Unknown && words.contains("invalid") && !words.contains("parsed");
+            if unsent || hopeless.iter().any(|word| words.contains(word)) { Verdict::Final } else { Verdict::Again }
         }
         (Failure::Request(_), Some(status), _) => match status.as_u16() {
             // The answer was good, and its body or its form was not.
