@@ -3,14 +3,50 @@
 use crate::error::OpenError;
 use crate::store::{Access, ByteRange, Store};
 use serde_json::{Map, Value};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 
 /// Most bytes of a document that may hold consolidated metadata.
 pub(super) const CONSOLIDATED_MIB: u64 = 256;
 /// Most bytes of any other document.
 pub(super) const DOCUMENT_MIB: u64 = 16;
 
+/// Documents that are asked for at once, of stores that answer after a while.
+const AT_ONCE: usize = 32;
+
+/// What [`fetch`] gives.
+pub(super) type Document = Result<Option<Map<String, Value>>, OpenError>;
+
+/// Small documents by key, in the order of the keys; those of polled stores many at a time.
+pub(super) fn fetch_all(store: &dyn Store, keys: &[String]) -> Vec<Document> {
+    let found: Vec<OnceLock<Document>> = keys.iter().map(|_| OnceLock::new()).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Relaxed);
+            let Some((key, slot)) = keys.get(at).zip(found.get(at)) else { return };
+            let _ = slot.set(fetch(store, key, DOCUMENT_MIB));
+        }
+    };
+    let helpers = match store.access() {
+        Access::Inline => 0,
+        Access::Polled => keys.len().min(AT_ONCE).saturating_sub(1),
+    };
+    thread::scope(|scope| {
+        for _ in 0..helpers {
+            // Where the system gives no more threads, those that there are do it.
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    found.into_iter().map(|slot| slot.into_inner().unwrap_or(Ok(None))).collect()
+}
+
 /// A JSON object by key; `None` where there is no such object.
-pub(super) fn fetch(store: &dyn Store, key: &str, limit_mib: u64) -> Result<Option<Map<String, Value>>, OpenError> {
+pub(super) fn fetch(store: &dyn Store, key: &str, limit_mib: u64) -> Document {
     let limit = limit_mib << 20;
     // A suffix bounds what is read where it costs nothing; some object stores cannot give one.
     let range = match store.access() {

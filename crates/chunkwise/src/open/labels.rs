@@ -4,6 +4,7 @@ use super::OpenCube;
 use crate::chunk::{ChunkError, ChunkReader, Scratch};
 use crate::error::OpenError;
 use crate::memory;
+use crate::store::{Counted, Store};
 use bytemuck::pod_read_unaligned;
 use chunkwise_core::cf::time::{TimeAxis, TimeError, TimeUnits, is_time_units};
 use chunkwise_core::cube::{ChunkSizes, DataType, Labels, TextKind, Variable};
@@ -92,15 +93,36 @@ pub(crate) struct LabelCache {
     read: Mutex<HashMap<String, Arc<Labels>>>,
     /// Peak memory of the process that is allowed.
     limit: AtomicU64,
+    /// What metadata and labels took.
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// A store whose requests are counted.
+pub(super) type Requests = Counted<Arc<dyn Store>>;
+
+impl LabelCache {
+    /// Adds what was asked for.
+    pub(super) fn note(&self, counted: &Requests) {
+        self.requests.fetch_add(counted.gets() + counted.lists(), Ordering::Relaxed);
+        self.bytes.fetch_add(counted.bytes(), Ordering::Relaxed);
+    }
 }
 
 impl Default for LabelCache {
     fn default() -> LabelCache {
-        LabelCache { read: Mutex::default(), limit: AtomicU64::new(u64::MAX) }
+        let zero = AtomicU64::default;
+        LabelCache { read: Mutex::default(), limit: AtomicU64::new(u64::MAX), requests: zero(), bytes: zero() }
     }
 }
 
 impl OpenCube {
+    /// Requests and bytes that metadata and labels took so far; those that were sent again are not among them.
+    pub fn overhead(&self) -> (u64, u64) {
+        let cache = &self.label_cache;
+        (cache.requests.load(Ordering::Relaxed), cache.bytes.load(Ordering::Relaxed))
+    }
+
     /// Bounds the memory of the process: labels that would take more are refused before they are read.
     pub fn set_memory_limit(&self, bytes: u64) {
         self.label_cache.limit.store(bytes, Ordering::Relaxed);
@@ -140,10 +162,15 @@ impl OpenCube {
     /// # Errors
     /// As [`OpenCube::labels`].
     pub fn labels_of(&self, variable: &Variable) -> Result<Labels, OpenError> {
+        self.labels_without(variable, &[])
+    }
+
+    /// As [`OpenCube::labels_of`]; the labels of some chunks are left out, and mean nothing.
+    pub(crate) fn labels_without(&self, variable: &Variable, chunks: &[Vec<u64>]) -> Result<Labels, OpenError> {
         check_readable(variable)?;
         self.check_memory(variable)?;
         if variable.view.is_none() {
-            return match read_text(self, variable)? {
+            return match read_text(self, variable, chunks)? {
                 Values::Text(text) => Ok(Labels::Text(text)),
                 Values::Stored { .. } => Ok(Labels::Text(Vec::new())),
             };
@@ -151,7 +178,7 @@ impl OpenCube {
         let cells = variable.cells() as usize;
         let failed = |source: TimeError| OpenError::Time { variable: variable.name.clone(), source: Box::new(source) };
         let mut whole: Option<Labels> = None;
-        each_block(self, variable, |at, values| {
+        each_block(self, variable, chunks, |at, values| {
             let part = match decode_times(variable, &values) {
                 Some(times) => Labels::Time(times.map_err(failed)?),
                 None => numbers(variable, &values),
@@ -200,10 +227,10 @@ impl OpenCube {
     /// The variable has a `problem`, is too large, or a chunk cannot be read.
     pub fn read_all(&self, variable: &Variable) -> Result<Values, OpenError> {
         check_readable(variable)?;
-        let Some(dtype) = variable.view else { return read_text(self, variable) };
+        let Some(dtype) = variable.view else { return read_text(self, variable, &[]) };
         let size = dtype.size();
         let mut bytes = vec![0; variable.cells() as usize * size];
-        each_run(self, variable, size, |at, run| {
+        each_run(self, variable, &[], size, |at, run| {
             bytes[at * size..at * size + run.len()].copy_from_slice(run);
             Ok(())
         })?;
@@ -377,8 +404,11 @@ fn runs<'a>(piece: &'a Piece, shape: &'a [u64]) -> impl Iterator<Item = (usize, 
     })
 }
 
-fn reader(cube: &OpenCube, variable: &Variable) -> Result<ChunkReader, OpenError> {
-    ChunkReader::new(variable, cube.store.clone())
+/// A reader, and what counts its requests.
+fn reader(cube: &OpenCube, variable: &Variable) -> Result<(ChunkReader, Arc<Requests>), OpenError> {
+    let counted = Arc::new(Requests::new(cube.store.clone()));
+    ChunkReader::new(variable, counted.clone())
+        .map(|reader| (reader, counted))
         .map_err(|source| OpenError::Chunks { variable: variable.name.clone(), source: Box::new(source) })
 }
 
@@ -386,33 +416,36 @@ fn failed(variable: &Variable) -> impl Fn(ChunkError) -> OpenError + '_ {
     |source| OpenError::Chunk { variable: variable.name.clone(), source: Box::new(source) }
 }
 
-fn read_text(cube: &OpenCube, variable: &Variable) -> Result<Values, OpenError> {
-    let reader = reader(cube, variable)?;
+fn read_text(cube: &OpenCube, variable: &Variable, without: &[Vec<u64>]) -> Result<Values, OpenError> {
+    let (reader, counted) = reader(cube, variable)?;
     let mut texts = vec![String::new(); variable.cells() as usize];
-    for piece in pieces(variable) {
+    for piece in pieces(variable).filter(|piece| !without.contains(&piece.index)) {
         let mut chunk = reader.read_text(&piece.index).map_err(failed(variable))?;
         for (from, to, n) in runs(&piece, &variable.shape) {
             texts[to..to + n].swap_with_slice(&mut chunk[from..from + n]);
         }
     }
+    cube.label_cache.note(&counted);
     Ok(Values::Text(texts))
 }
 
-/// Reads an array a chunk at a time and gives each run of cells that lie side by side: its first cell, its bytes.
+/// Reads an array a chunk at a time, some of them left out, and gives each run of cells that lie side by side: its first cell, its bytes.
 fn each_run(
     cube: &OpenCube,
     variable: &Variable,
+    without: &[Vec<u64>],
     size: usize,
     mut each: impl FnMut(usize, &[u8]) -> Result<(), OpenError>,
 ) -> Result<(), OpenError> {
-    let reader = reader(cube, variable)?;
+    let (reader, counted) = reader(cube, variable)?;
     let (mut scratch, mut chunk) = (Scratch::new(), Vec::new());
-    for piece in pieces(variable) {
+    for piece in pieces(variable).filter(|piece| !without.contains(&piece.index)) {
         reader.read(&piece.index, &mut scratch, &mut chunk).map_err(failed(variable))?;
         for (from, to, n) in runs(&piece, &variable.shape) {
             each(to, &chunk[from * size..(from + n) * size])?;
         }
     }
+    cube.label_cache.note(&counted);
     Ok(())
 }
 
@@ -420,12 +453,13 @@ fn each_run(
 fn each_block(
     cube: &OpenCube,
     variable: &Variable,
+    without: &[Vec<u64>],
     mut each: impl FnMut(usize, Values) -> Result<(), OpenError>,
 ) -> Result<(), OpenError> {
     const CELLS: usize = 1 << 16;
     let dtype = variable.view.unwrap_or(DType::Float64);
     let size = dtype.size();
-    each_run(cube, variable, size, |at, run| {
+    each_run(cube, variable, without, size, |at, run| {
         run.chunks(CELLS * size)
             .enumerate()
             .try_for_each(|(i, bytes)| each(at + i * CELLS, Values::Stored { dtype, bytes: bytes.to_vec() }))

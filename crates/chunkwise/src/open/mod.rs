@@ -16,11 +16,11 @@ pub(crate) use v3::fill_value;
 use crate::chunk::ChunkReader;
 use crate::error::{OpenError, in_full};
 use crate::store::secret::mask;
-use crate::store::{ByteRange, Entry, StorageOptions, Store, join, locate_with};
+use crate::store::{ByteRange, Counted, Entry, StorageOptions, Store, join, locate_with};
 use assemble::{Fault as _, Found, assemble, blank};
 use chunkwise_core::cf::decode::DecodeOptions;
 use chunkwise_core::cube::{Attrs, Cube, Variable};
-use json::{CONSOLIDATED_MIB, DOCUMENT_MIB, fetch};
+use json::{CONSOLIDATED_MIB, DOCUMENT_MIB, Document, fetch, fetch_all};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -87,7 +87,8 @@ pub fn open_in(
     location: &str,
     options: &DecodeOptions,
 ) -> Result<OpenCube, OpenError> {
-    let mut found = find(&*store, path, location)?;
+    let counted = Counted::new(store.clone());
+    let mut found = find(&counted, path, location)?;
     let groups = std::mem::take(&mut found.groups);
     for variable in &mut found.variables {
         if let Err(error) = ChunkReader::new(variable, store.clone()) {
@@ -95,7 +96,9 @@ pub fn open_in(
         }
     }
     let cube = assemble(location, found, options);
-    Ok(OpenCube { cube, store, path: path.to_owned(), groups, label_cache: Arc::default() })
+    let label_cache = Arc::<LabelCache>::default();
+    label_cache.note(&counted);
+    Ok(OpenCube { cube, store, path: path.to_owned(), groups, label_cache })
 }
 
 fn find(store: &dyn Store, path: &str, location: &str) -> Result<Found, OpenError> {
@@ -228,11 +231,12 @@ fn from_v3(
         }
     } else {
         let mut broken = Vec::new();
-        for name in folders(store, path)? {
-            match fetch(store, &join(&join(path, &name), "zarr.json"), DOCUMENT_MIB) {
-                Ok(Some(document)) => take(&name, document),
+        let names: Vec<String> = folders(store, path)?.collect();
+        for (name, document) in names.iter().zip(documents(store, path, &names, "zarr.json")) {
+            match document {
+                Ok(Some(document)) => take(name, document),
                 Ok(None) => {}
-                Err(error) => broken.push(unreadable(&name, path, 3, error)?),
+                Err(error) => broken.push(unreadable(name, path, 3, error)?),
             }
         }
         variables.extend(broken);
@@ -252,6 +256,12 @@ fn folders(store: &dyn Store, path: &str) -> Result<impl Iterator<Item = String>
         Entry::Folder(name) => Some(name),
         Entry::Object(_) => None,
     }))
+}
+
+/// A document of each of several folders.
+fn documents(store: &dyn Store, path: &str, names: &[String], document: &str) -> Vec<Document> {
+    let keys: Vec<String> = names.iter().map(|name| join(&join(path, name), document)).collect();
+    fetch_all(store, &keys)
 }
 
 /// A variable in the place of one whose document cannot be understood; failures of the store stay failures.
@@ -295,20 +305,30 @@ fn from_v2_consolidated(path: &str, metadata: &Map<String, Value>) -> Found {
 fn from_v2(store: &dyn Store, path: &str) -> Result<Found, OpenError> {
     let attrs = fetch(store, &join(path, ".zattrs"), DOCUMENT_MIB)?.unwrap_or_default();
     let (mut variables, mut groups) = (Vec::new(), Vec::new());
-    for name in folders(store, path)? {
-        let within = join(path, &name);
-        let array = || -> Result<Option<Variable>, OpenError> {
-            let Some(zarray) = fetch(store, &join(&within, ".zarray"), DOCUMENT_MIB)? else {
-                return Ok(None);
-            };
-            let attrs = fetch(store, &join(&within, ".zattrs"), DOCUMENT_MIB)?.unwrap_or_default();
-            Ok(Some(v2::variable(&name, within.clone(), &zarray, attrs)))
-        };
-        match array() {
-            Ok(Some(variable)) => variables.push(variable),
-            Ok(None) if store.get(&join(&within, ".zgroup"), ByteRange::Whole)?.is_some() => {
-                groups.push(name);
+    let names: Vec<String> = folders(store, path)?.collect();
+    let arrays = documents(store, path, &names, ".zarray");
+    // The second document of each: of an array its attributes, of what is none whether it is a group.
+    let second = names.iter().zip(&arrays).map(|(name, array)| {
+        let document = if matches!(array, Ok(None)) { ".zgroup" } else { ".zattrs" };
+        join(&join(path, name), document)
+    });
+    let second = fetch_all(store, &second.collect::<Vec<_>>());
+    for ((name, array), second) in names.into_iter().zip(arrays).zip(second) {
+        let found = match (array, second) {
+            (Ok(Some(zarray)), Ok(attrs)) => {
+                Ok(Some(v2::variable(&name, join(path, &name), &zarray, attrs.unwrap_or_default())))
             }
+            (Ok(None), Err(error @ OpenError::Store(_))) => return Err(error),
+            (Ok(None), Ok(None)) => Ok(None),
+            // Whatever it says.
+            (Ok(None), _) => {
+                groups.push(name.clone());
+                Ok(None)
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        match found {
+            Ok(Some(variable)) => variables.push(variable),
             Ok(None) => {}
             Err(error) => variables.push(unreadable(&name, path, 2, error)?),
         }
