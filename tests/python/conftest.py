@@ -10,6 +10,7 @@ import pytest
 
 import cube
 import runner
+import servers
 
 warnings.filterwarnings("ignore", module="zarr")
 
@@ -79,3 +80,21 @@ def made_once(tmp_path_factory):
 def large(made_once):
     """12 x 4 x 2000 x 2000 uint16 in chunks of 1 x 4 x 250 x 250: 384 MB of values."""
     return made_once("large.zarr", lambda path: cube.make_large(path, steps=12))
+
+
+@pytest.fixture(scope="session")
+def s3():
+    with servers.seaweed() as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def azure():
+    with servers.azurite() as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def gcs():
+    with servers.gcs() as service:
+        yield service

@@ -16,24 +16,6 @@ import small
 SHORT = ("--storage", "retry_timeout=1s")
 
 
-@pytest.fixture(scope="session")
-def s3():
-    with servers.seaweed() as service:
-        yield service
-
-
-@pytest.fixture(scope="session")
-def azure():
-    with servers.azurite() as service:
-        yield service
-
-
-@pytest.fixture(scope="session")
-def gcs():
-    with servers.gcs() as service:
-        yield service
-
-
 @pytest.fixture(params=["s3", "azure", "gcs"])
 def service(request):
     return request.getfixturevalue(request.param)

@@ -1,7 +1,13 @@
 """`chunkwise verify`: whole cubes are 0, each damage is 1 with its line, what cannot be looked through is 2."""
 
 import json
+import os
+import pty
+import re
 import shutil
+import signal
+import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +15,9 @@ import xarray
 import zarr
 
 import cube
+import faulty
+import runner
+import servers
 
 MIB = 2**20
 TIMES = np.array(["2024-01-15", "2024-02-15", "2024-03-15", "2024-04-15", "2024-05-15"], "M8[ns]")
@@ -206,3 +215,146 @@ def test_memory_is_bounded(cw, tmp_path):
     path = spec.build(tmp_path / "a.zarr").path
     run = cw("verify", path, "--memory", "64MiB", "--threads", "2", measure=True).ok()
     assert run.peak <= 64 * MIB, str(run)
+
+
+def test_labels_are_checked_in_the_chunks_that_can_be_read(cw, tmp_path):
+    path = tmp_path / "a.zarr"
+    encoding = {"data": {"chunks": (2, 8, 7)}, "x": {"chunks": (10,), "compressors": zarr.codecs.Crc32cCodec()}}
+    dataset().to_zarr(path, zarr_format=3, encoding=encoding, consolidated=False)
+    x = zarr.open_group(path, mode="r+")["x"]
+    x[24] = x[23]
+    (path / "x/c/1").write_bytes(b"?")
+    edit(path / "x/zarr.json", lambda d: d["attributes"].update(bounds="x_bnds"))
+    run = cw("verify", path, json=True)
+    assert run.code == 1, str(run)
+    found = [(p["variable"], p["chunk"], p["key"]) for p in run.json]
+    assert found == [("x", [1], "x/c/1"), ("x", [24], None), ("x", None, None)], str(run)
+
+
+# --- larger than it can be ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("there", ["folder", "web"])
+def test_an_object_that_is_far_larger_than_its_chunk_is_a_problem_and_not_read(cw, tmp_path, there):
+    path = write(tmp_path / "a.zarr", consolidated=True)
+    with open(path / "data/c/1/1/1", "r+b") as chunk:
+        chunk.truncate(200 * MIB)
+    with servers.Web(tmp_path) as web:
+        run = cw("verify", path if there == "folder" else web.url("a.zarr"), "--memory", "64MiB", measure=True)
+    assert run.code == 1 and run.peak <= 64 * MIB, str(run)
+    [problem] = run.json
+    assert problem["chunk"] == [1, 1, 1] and "209715200 bytes" in problem["problem"], str(run)
+
+
+def test_long_texts_are_read_as_far_as_there_is_room(cw, tmp_path):
+    path = tmp_path / "a.zarr"
+    array = zarr.create_group(path).create_array("note", shape=(4,), chunks=(4,), dtype=str, compressors=None, dimension_names=["n"])
+    array[:] = np.array(["a" * 3_000_000] * 4, dtype=object)
+    assert cw("verify", path, "--memory", "256MiB").ok().json == []
+    run = cw("verify", path, "--memory", "34MiB")
+    assert run.code == 1 and "more than the" in run.json[0]["problem"], str(run)
+
+
+# --- stores that answer after a while -------------------------------------------------------------------------------
+
+
+def test_on_a_web_server_it_is_the_same_but_for_what_must_be_listed(cw, tmp_path):
+    path = write(tmp_path / "a.zarr", consolidated=True)
+    with servers.Web(tmp_path) as web:
+        run = cw("verify", web.url("a.zarr"), json=False).ok()
+        assert "nothing is wrong" in run.err and "cannot be listed" in run.err, str(run)
+        variable, chunk, key, words = truncated(path)
+        run = cw("verify", web.url("a.zarr"))
+    assert run.code == 1, str(run)
+    [problem] = run.json
+    assert (problem["variable"], problem["chunk"], problem["key"]) == (variable, chunk, f"a.zarr/{key}"[7:]), str(run)
+    assert words in problem["problem"]
+
+
+def test_in_an_object_store_chunks_and_keys_are_looked_at(cw, s3, tmp_path):
+    import obstore
+
+    out = s3.url("verify/a.zarr")
+    path = write(tmp_path / "a.zarr")
+    cw("calc", path, "b = data + 0", "-o", out, "--codec", "zstd:1+crc32c", "--overwrite", env=s3.env, json=False).ok()
+    assert cw("verify", out, env=s3.env).ok().json == []
+    box = servers.looked_at(s3, "verify/a.zarr")
+    chunk = bytearray(obstore.get(box, "b/c/1/1/1").bytes().to_bytes())
+    chunk[7] ^= 1
+    obstore.put(box, "b/c/1/1/1", bytes(chunk))
+    obstore.put(box, "b/c/9/0/0", b"?")
+    run = cw("verify", out, env=s3.env)
+    assert run.code == 1, str(run)
+    assert [(p["chunk"], p["key"]) for p in run.json] == [([1, 1, 1], "b/c/1/1/1"), (None, "b/c/9")], str(run)
+
+
+def test_chunks_of_a_shard_are_fetched_together(cw, tmp_path):
+    path = write(tmp_path / "a.zarr", shards=(4, 16, 14), chunks=(2, 8, 7), consolidated=True)
+    with servers.Web(tmp_path) as web:
+        run = cw("verify", web.url("a.zarr"), json=False).ok()
+        asked = [key for _, key, _ in web.requests if key.startswith("/a.zarr/data/c/")]
+        served = [key for _, key, _ in web.requests if "/c/" in key]
+    # 2 × 2 × 3 shards of 8 chunks: of each its index, and its chunks.
+    assert len(asked) == 2 * 12, asked
+    # The labels are read twice: as chunks, and as labels.
+    told = int(re.search(r"(\d+) requests", run.err)[1])
+    assert told == len(asked) + len({key for key in served if key not in asked}), str(run)
+    # Of a shard that ends early, the chunks that lie before its end are whole.
+    shard = path / "data/c/0/0/0"
+    content = shard.read_bytes()
+    index = np.frombuffer(content[-(8 * 16 + 4) : -4], "<u8").reshape(-1, 2).copy()
+    index[3, 0] = len(content) + 1000
+    index = index.tobytes()
+    import google_crc32c
+
+    shard.write_bytes(content[: -(8 * 16 + 4)] + index + google_crc32c.value(index).to_bytes(4, "little"))
+    with servers.Web(tmp_path) as web:
+        run = cw("verify", web.url("a.zarr"))
+    assert run.code == 1 and [p["chunk"] for p in run.json] == [[0, 1, 1]], str(run)
+
+
+QUICK = ("--storage", "retry_timeout=1s", "--storage", "stall_timeout=400ms")
+
+
+def test_a_server_that_goes_away_is_2_and_names_the_chunk(cw, tmp_path):
+    write(tmp_path / "a.zarr", consolidated=True)
+    with faulty.Server() as server:
+        server.buckets["b"] = faulty.Bucket(tmp_path)
+        server.buckets["b"].may = lambda kind, method, key, wanted: key.startswith("a.zarr/data/c/")
+        server.buckets["b"].kinds, server.buckets["b"].share = ("500",), 1
+        said = cw("verify", "s3://b/a.zarr", *QUICK, env=server.env).refused("data", "500", "tries", "busy")
+    assert re.search(r"chunk \[\d, \d, \d\]", said), said
+
+
+def slow(path):
+    if "/data/c/" in path:
+        time.sleep(0.1)
+
+
+def test_interruption_is_130(tmp_path):
+    write(tmp_path / "a.zarr", consolidated=True)
+    with servers.Web(tmp_path, slow) as web:
+        run = runner.start("verify", web.url("a.zarr"), "--storage", "concurrency=1")
+        while len(web.requests) < 5:
+            time.sleep(0.01)
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=20)
+    assert run.returncode == 130 and out == b"", (out, err)
+
+
+def test_progress_is_shown_on_a_terminal(tmp_path):
+    write(tmp_path / "a.zarr", consolidated=True)
+    terminal, end = pty.openpty()
+    with servers.Web(tmp_path, slow) as web:
+        command = [runner.binary(), "verify", web.url("a.zarr"), "--storage", "concurrency=2"]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, timeout=60)
+    os.close(end)
+    shown = b""
+    try:
+        while part := os.read(terminal, 65536):
+            shown += part
+    except OSError:
+        pass  # all is read
+    os.close(terminal)
+    assert done.returncode == 0 and done.stdout == b"", shown
+    assert re.search(rb"of 48 chunks", shown), shown

@@ -95,6 +95,9 @@ pub enum VerifyError {
         /// Bytes that it may take.
         limit: u64,
     },
+    /// A store that does not answer: nothing can be said of what it holds.
+    #[error(transparent)]
+    Store(Box<ChunkError>),
     /// The system gives no threads, or the run was ended from outside.
     #[error(transparent)]
     Run(#[from] ExecError),
@@ -132,6 +135,12 @@ impl Found {
         };
         let (chunk, problem) = (Some(chunk.to_vec()), in_full(error));
         self.add(Problem { variable: variable.name.clone(), chunk, key, problem });
+    }
+
+    /// The chunks that have a problem.
+    fn chunks(&self) -> Vec<Vec<u64>> {
+        let found = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        found.0.iter().filter_map(|problem| problem.chunk.clone()).collect()
     }
 
     fn count(&self) -> u64 {
@@ -178,7 +187,7 @@ pub fn prepare<'a>(cube: &'a OpenCube, options: VerifyOptions) -> Result<Verific
         // What cannot be read is a problem, told when the cube is looked through.
         let Ok(reader) = ChunkReader::new(variable, cube.store.clone()) else { return Ok(None) };
         let room = chunks::Room::new(variable, &reader, &options)?;
-        Ok(Some((Arc::new(reader.with_index_bytes(room.index_bytes)), room)))
+        Ok(Some((Arc::new(reader.with_index_bytes(room.index_bytes).with_most(room.encoded)), room)))
     });
     let readers = readers.collect::<Result<_, VerifyError>>()?;
     Ok(Verification { cube, options, variables, readers })
@@ -209,7 +218,8 @@ impl Verification<'_> {
         cf::group(&self.cube.cube, &group);
         stored::consolidated(self.cube, &self.variables, &group);
         done.take(group);
-        let mut placed = HashSet::new();
+        let mut all = Vec::with_capacity(self.variables.len());
+        let mut broken = labels::Broken::new();
         for (variable, reader) in self.variables.iter().zip(&self.readers) {
             let found = Found::default();
             match (reader, &variable.problem) {
@@ -217,19 +227,23 @@ impl Verification<'_> {
                 (None, Some(problem)) => found.of(&variable.name, format!("it cannot be read: {problem}")),
                 (None, None) => found.of(&variable.name, "it cannot be read".to_owned()),
             }
-            // Labels whose chunks cannot be read are told of already.
-            let readable = found.count() == 0;
-            if let Some((reader, _)) = reader
-                && let Some(note) = stored::strays(self.cube, variable, reader, &found)
-                && !done.notes.contains(&note)
-            {
-                done.notes.push(note);
+            if found.count() > 0 {
+                broken.insert(variable.name.clone(), found.chunks());
             }
-            if readable {
-                labels::check(self.cube, variable, &found);
+            all.push(found);
+        }
+        let mut placed = HashSet::new();
+        for ((variable, reader), found) in self.variables.iter().zip(&self.readers).zip(all) {
+            if let Some((reader, _)) = reader {
+                if let Some(note) = stored::strays(self.cube, variable, reader, &found)
+                    && !done.notes.contains(&note)
+                {
+                    done.notes.push(note);
+                }
+                labels::check(self.cube, variable, &broken, &found);
             }
             cf::check(&self.cube.cube, variable, &found);
-            labels::transform(self.cube, variable, &mut placed, &found);
+            labels::transform(self.cube, variable, &mut placed, &broken, &found);
             done.take(found);
         }
         Ok(done)

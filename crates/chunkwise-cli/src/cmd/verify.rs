@@ -59,11 +59,14 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode, CliErr
             1 => "1 problem".to_owned(),
             n => format!("{n} problems"),
         };
+        let repeated = cube.store.repeated();
+        let again = if repeated > 0 { format!(" ({repeated} of them again)") } else { String::new() };
         output::note(&format!(
-            "{verdict}: {} variables, {} chunks ({} absent), {} read, {} decoded in {:.2} s, peak memory {}",
+            "{verdict}: {} variables, {} chunks ({} absent), {} requests{again}, {} read, {} decoded in {:.2} s, peak memory {}",
             plan.variables,
             get(&counters.chunks),
             get(&counters.absent),
+            get(&counters.requests) + repeated,
             format_bytes(get(&counters.encoded_bytes).into()),
             format_bytes(get(&counters.decoded_bytes).into()),
             began.elapsed().as_secs_f64(),

@@ -1,11 +1,11 @@
 //! Every chunk of a variable, decoded and dropped: several requests on their way, as many decoders as threads.
 
 use super::{Found, VerifyError, VerifyOptions};
-use crate::chunk::{ChunkError, ChunkReader, DecodeError, Scratch};
+use crate::chunk::{ChunkError, ChunkReader, DecodeError, Fetched, Scratch};
 use crate::codec::chain::TEXT_BYTES;
 use crate::exec::{Counters, ExecError};
 use crate::memory;
-use crate::store::Access;
+use crate::store::{Access, StoreError};
 use chunkwise_core::cube::{DataType, Variable};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +13,24 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 /// Requests on their way at once, at most.
 const REQUESTS: u64 = 64;
+/// Requests for joined chunks of a shard that are to have room at once.
+const JOINED: u64 = 16;
+/// Bytes of a request for joined chunks, at most, unless one chunk is more.
+const LARGEST: u64 = 8 << 20;
+/// Bytes between two chunks of a shard that are read rather than asked around.
+const GAP: u64 = 64 << 10;
 
 /// What chunks of a variable take, and how many are in work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     /// Bytes of a decoded chunk.
     pub(super) decoded: u64,
+    /// Bytes of an encoded chunk, at most; what is larger is a problem, and not read.
+    pub(super) encoded: u64,
+    /// Bytes of one request, at most.
+    request: u64,
+    /// Chunks of a shard that are looked up together.
+    together: usize,
     /// Bytes for the indexes of shards.
     pub(super) index_bytes: u64,
     /// Peak memory of the process.
@@ -46,23 +58,39 @@ impl Room {
             // An index as stored and as kept; of several shards where they are small.
             counts.fold(32u64, u64::saturating_mul).saturating_mul(2).max(1 << 20)
         });
-        let needed = |threads: u64, requests: u64| {
-            let chunks = per_thread.saturating_mul(threads).saturating_add(encoded.saturating_mul(requests));
-            chunks.saturating_add(index_bytes).saturating_add(memory::base())
+        let fixed = index_bytes.saturating_add(memory::base());
+        let needed = |threads: u64, requests: u64, request: u64| {
+            let chunks = per_thread.saturating_mul(threads).saturating_add(request.saturating_mul(requests));
+            chunks.saturating_add(fixed)
         };
         let limit = options.memory;
-        if needed(1, 1) > limit {
-            return Err(VerifyError::Memory { variable: variable.name.clone(), needed: needed(1, 1), limit });
+        let least = needed(1, 1, encoded);
+        if least > limit {
+            return Err(VerifyError::Memory { variable: variable.name.clone(), needed: least, limit });
         }
         let most = options.threads.max(1) as u64;
-        let threads = (1..=most).rev().find(|&n| needed(n, n) <= limit).unwrap_or(1);
-        let requests = match reader.store().access() {
-            Access::Inline => threads,
-            Access::Polled => {
-                (threads..=REQUESTS.max(threads)).rev().find(|&n| needed(threads, n) <= limit).unwrap_or(1)
-            }
+        let threads = (1..=most).rev().find(|&n| needed(n, n, encoded) <= limit).unwrap_or(1);
+        let left = limit.saturating_sub(needed(threads, 0, 0));
+        let polled = reader.store().access() == Access::Polled;
+        let request = match variable.shards.is_some() && polled {
+            true => (left / JOINED).min(LARGEST).max(encoded),
+            false => encoded,
         };
-        Ok(Room { decoded, index_bytes, needed: needed(threads, requests), threads: threads as usize, requests })
+        let requests = match polled {
+            true => (left / request.max(1)).clamp(1, REQUESTS.max(threads)),
+            false => threads,
+        };
+        // Texts may be longer than was guessed, as far as there is room for them.
+        let encoded = match &variable.dtype {
+            DataType::Text(_) => (left / requests.max(1)).clamp(encoded, reader.encoded_most().max(encoded)),
+            _ => encoded,
+        };
+        let request = request.max(encoded);
+        // A little more than the cells, where they do not compress.
+        let usual = decoded.saturating_add(decoded / 64).saturating_add(64);
+        let together = (request / usual.max(1)).clamp(1, 4096) as usize;
+        let needed = needed(threads, requests, request);
+        Ok(Room { decoded, encoded, request, together, index_bytes, needed, threads: threads as usize, requests })
     }
 }
 
@@ -74,6 +102,9 @@ struct Work {
     /// Cells that were decoded into, and scratch, for as many as decode at once.
     scratch: Mutex<Vec<(Scratch, Vec<u8>)>>,
     found: Arc<Found>,
+    /// Why the store could not be asked.
+    lost: Mutex<Option<ChunkError>>,
+    room: Room,
     /// First chunks of the shards whose index cannot be read.
     told: Mutex<HashSet<Vec<u64>>>,
     counters: Arc<Counts>,
@@ -113,6 +144,8 @@ pub(super) fn read(
         scratch: Mutex::default(),
         found: own.clone(),
         told: Mutex::default(),
+        lost: Mutex::default(),
+        room,
         counters: Arc::default(),
         cancel: options.cancel,
     });
@@ -149,6 +182,9 @@ pub(super) fn read(
         }
     }
     drop(runtime);
+    if let Some(error) = lock(&work.lost).take() {
+        return Err(VerifyError::Store(Box::new(error)));
+    }
     let mut all = own.problems.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = std::mem::take(&mut all.0);
     let more = all.1 - kept.len() as u64;
@@ -178,6 +214,16 @@ impl Order {
         (first, per)
     }
 
+    /// The next chunks of one shard, `most` of them at most.
+    fn batch(&mut self, variable: &Variable, most: usize) -> Vec<Vec<u64>> {
+        let mut chunks = Vec::new();
+        let Some((first, _)) = self.shard.clone() else { return chunks };
+        while chunks.len() < most && self.shard.as_ref().is_some_and(|(now, _)| *now == first) {
+            chunks.extend(self.next(variable));
+        }
+        chunks
+    }
+
     fn next(&mut self, variable: &Variable) -> Option<Vec<u64>> {
         let (first, per) = self.shard.as_mut()?;
         let chunk: Vec<u64> = first.iter().zip(&self.within).map(|(a, b)| a + b).collect();
@@ -204,22 +250,24 @@ impl Order {
 }
 
 async fn run(work: Arc<Work>) {
-    while !work.cancel.load(Ordering::Relaxed) {
-        let next = work.order.lock().unwrap_or_else(PoisonError::into_inner).next(&work.variable);
-        let Some(chunk) = next else { return };
-        if let Err(error) = one(&work, &chunk).await {
-            // A shard whose index cannot be read is told of once.
-            let first_told = || {
-                let within = work.variable.shard_of(&chunk).map_or_else(Vec::new, |shard| shard.within);
-                let first = chunk.iter().zip(&within).map(|(at, n)| at - n).collect();
-                work.told.lock().unwrap_or_else(PoisonError::into_inner).insert(first)
-            };
-            if !of_index(&work.reader, &chunk, &error) || first_told() {
-                work.found.chunk(&work.variable, &chunk, &error);
-            }
+    while !work.ends() {
+        let chunks = lock(&work.order).batch(&work.variable, work.room.together);
+        match chunks.as_slice() {
+            [] => return,
+            [chunk] => one(&work, chunk).await,
+            chunks => several(&work, chunks).await,
         }
-        work.counters.chunks.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a store could not be asked, so that nothing is known of the chunk.
+fn does_not_answer(error: &ChunkError) -> bool {
+    let ChunkError::Fetch { source, .. } = error else { return false };
+    matches!(**source, StoreError::Network { .. } | StoreError::Status { status: 429 | 500..=599, .. })
 }
 
 /// Whether an error is that of the index of a shard, and so of all its chunks.
@@ -232,22 +280,124 @@ fn of_index(reader: &ChunkReader, chunk: &[u64], error: &ChunkError) -> bool {
     }
 }
 
-async fn one(work: &Work, chunk: &[u64]) -> Result<(), ChunkError> {
-    let (fetched, bytes) = work.reader.fetch(chunk).await?;
-    let counts = &work.counters;
-    counts.requests.fetch_add(fetched.requests.into(), Ordering::Relaxed);
-    counts.encoded.fetch_add(fetched.encoded_bytes, Ordering::Relaxed);
-    let Some(bytes) = bytes else {
-        counts.absent.fetch_add(1, Ordering::Relaxed);
-        return Ok(());
+/// Chunks of one shard, in as few requests as they lie.
+async fn several(work: &Work, chunks: &[Vec<u64>]) {
+    let reader = &work.reader;
+    let (fetched, pieces) = match reader.locate(chunks, GAP, work.room.request).await {
+        Ok(found) => found,
+        Err(error) if of_index(reader, &chunks[0], &error) => {
+            work.failed(&chunks[0], error);
+            return work.done(chunks.len() as u64);
+        }
+        // One entry of the index is wrong, the others may be right.
+        Err(_) => return one_by_one(work, chunks.iter()).await,
     };
-    if matches!(work.variable.dtype, DataType::Text(_)) {
-        return work.reader.decode_text(chunk, Some(&bytes)).map(|_| ());
+    work.fetched(&fetched);
+    let absent = (chunks.len() - pieces.iter().map(|piece| piece.chunks.len()).sum::<usize>()) as u64;
+    work.counters.absent.fetch_add(absent, Ordering::Relaxed);
+    work.done(absent);
+    for piece in pieces {
+        if work.ends() {
+            return;
+        }
+        let of_piece = || piece.chunks.iter().filter_map(|(n, _)| chunks.get(*n));
+        if piece.len().is_none_or(|len| len > work.room.request) {
+            one_by_one(work, of_piece()).await;
+            continue;
+        }
+        let bytes = match reader.fetch_piece(chunks, &piece).await {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error) => {
+                work.counters.requests.fetch_add(1, Ordering::Relaxed);
+                // A shard that ends early still holds some of them.
+                match does_not_answer(&error) {
+                    true => work.failed(&chunks[0], error),
+                    false => one_by_one(work, of_piece()).await,
+                }
+                continue;
+            }
+        };
+        work.fetched(&Fetched { existed: true, requests: 1, encoded_bytes: bytes.len() as u64 });
+        for (n, part) in &piece.chunks {
+            let part = part.clone().map_or(Some(bytes.as_slice()), |part| bytes.get(part));
+            if let (Some(chunk), Some(part)) = (chunks.get(*n), part) {
+                if let Err(error) = decode(work, chunk, part) {
+                    work.failed(chunk, error);
+                }
+                work.done(1);
+            }
+        }
     }
-    let lock = || work.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-    let (mut scratch, mut cells) = lock().pop().unwrap_or_default();
-    let result = work.reader.decode(chunk, Some(&bytes), &mut scratch, &mut cells);
-    counts.decoded.fetch_add(cells.len() as u64, Ordering::Relaxed);
-    lock().push((scratch, cells));
+}
+
+async fn one_by_one(work: &Work, chunks: impl Iterator<Item = &Vec<u64>>) {
+    for chunk in chunks {
+        if work.ends() {
+            return;
+        }
+        one(work, chunk).await;
+    }
+}
+
+async fn one(work: &Work, chunk: &[u64]) {
+    let result = match work.reader.fetch(chunk).await {
+        Err(error) => Err(error),
+        Ok((fetched, bytes)) => {
+            work.fetched(&fetched);
+            match bytes {
+                Some(bytes) => decode(work, chunk, &bytes),
+                None => {
+                    work.counters.absent.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                }
+            }
+        }
+    };
+    if let Err(error) = result {
+        work.failed(chunk, error);
+    }
+    work.done(1);
+}
+
+fn decode(work: &Work, chunk: &[u64], bytes: &[u8]) -> Result<(), ChunkError> {
+    if matches!(work.variable.dtype, DataType::Text(_)) {
+        return work.reader.decode_text(chunk, Some(bytes)).map(|_| ());
+    }
+    let (mut scratch, mut cells) = lock(&work.scratch).pop().unwrap_or_default();
+    let result = work.reader.decode(chunk, Some(bytes), &mut scratch, &mut cells);
+    work.counters.decoded.fetch_add(cells.len() as u64, Ordering::Relaxed);
+    lock(&work.scratch).push((scratch, cells));
     result
+}
+
+impl Work {
+    fn ends(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed) || lock(&self.lost).is_some()
+    }
+
+    fn done(&self, chunks: u64) {
+        self.counters.chunks.fetch_add(chunks, Ordering::Relaxed);
+    }
+
+    fn fetched(&self, fetched: &Fetched) {
+        self.counters.requests.fetch_add(fetched.requests.into(), Ordering::Relaxed);
+        self.counters.encoded.fetch_add(fetched.encoded_bytes, Ordering::Relaxed);
+    }
+
+    /// Tells what is wrong with a chunk; where the store does not answer, that ends the run.
+    fn failed(&self, chunk: &[u64], error: ChunkError) {
+        if does_not_answer(&error) {
+            lock(&self.lost).get_or_insert(error);
+            return;
+        }
+        // A shard whose index cannot be read is told of once.
+        let first_told = || {
+            let within = self.variable.shard_of(chunk).map_or_else(Vec::new, |shard| shard.within);
+            let first = chunk.iter().zip(&within).map(|(at, n)| at - n).collect();
+            lock(&self.told).insert(first)
+        };
+        if !of_index(&self.reader, chunk, &error) || first_told() {
+            self.found.chunk(&self.variable, chunk, &error);
+        }
+    }
 }

@@ -2,19 +2,36 @@
 
 use super::cf::bad_units;
 use super::{Found, Problem};
-use crate::error::in_full;
+use crate::error::{OpenError, in_full};
 use crate::open::{OpenCube, is_small};
 use chunkwise_core::crs::find_georeference;
 use chunkwise_core::cube::{Labels, Role, Variable};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 
 /// Problems of one kind that are told of each variable.
 const TOLD: usize = 10;
 
-/// Checks the labels of a variable that is the coordinate of its dimension.
-pub(super) fn check(cube: &OpenCube, variable: &Variable, found: &Found) {
+/// Chunks that cannot be read, by variable.
+pub(super) type Broken = HashMap<String, Vec<Vec<u64>>>;
+
+/// The labels of a variable, and which of them can be read.
+fn readable(cube: &OpenCube, variable: &Variable, broken: &Broken) -> Result<(Labels, Vec<(u64, u64)>), OpenError> {
+    let broken = broken.get(&variable.name).map_or(&[][..], Vec::as_slice);
+    let labels = cube.labels_without(variable, broken)?;
+    let sizes = variable.chunks.first();
+    // First label and first behind of each chunk that is left out.
+    let gap = |chunk: &Vec<u64>| {
+        let (sizes, &at) = (sizes?, chunk.first()?);
+        let start = (0..at).map(|c| sizes.length(c)).sum::<u64>();
+        Some((start, start + sizes.length(at)))
+    };
+    Ok((labels, broken.iter().filter_map(gap).collect()))
+}
+
+/// Checks the labels of a variable that is the coordinate of its dimension; those in chunks that cannot be read are left out.
+pub(super) fn check(cube: &OpenCube, variable: &Variable, broken: &Broken, found: &Found) {
     if variable.role != Role::Dimension || variable.dims.len() != 1 {
         return;
     }
@@ -22,14 +39,16 @@ pub(super) fn check(cube: &OpenCube, variable: &Variable, found: &Found) {
         let problem = "its labels are too many to be read whole: jobs refuse them".to_owned();
         return found.of(&variable.name, problem);
     }
-    let labels = match cube.labels_of(variable) {
-        Ok(labels) => labels,
+    let (labels, gaps) = match readable(cube, variable, broken) {
+        Ok(found) => found,
         // Told with the attributes.
         Err(_) if bad_units(variable).is_some() => return,
+        // Told with the chunks.
+        Err(OpenError::Chunk { .. }) if broken.contains_key(&variable.name) => return,
         Err(error) => return found.of(&variable.name, in_full(&error)),
     };
     let is_axis = ["axis", "units", "standard_name"].iter().any(|key| variable.attrs.contains_key(*key));
-    let mut told = Told { variable, found, gaps: 0, order: 0 };
+    let mut told = Told { variable, found, unread: gaps, gaps: 0, order: 0 };
     match &labels {
         Labels::Index(_) => {}
         Labels::Text(texts) => told.distinct(texts.iter().map(Some)),
@@ -46,6 +65,7 @@ pub(super) fn transform(
     cube: &OpenCube,
     variable: &Variable,
     placed: &mut HashSet<(Option<String>, String, String)>,
+    broken: &Broken,
     found: &Found,
 ) {
     let georeference = find_georeference(&cube.cube, variable);
@@ -58,13 +78,16 @@ pub(super) fn transform(
     for (dim, start, step) in [(x, transform.origin_x, transform.a), (y, transform.origin_y, transform.e)] {
         let coordinate = cube.cube.coordinate(&dim).filter(|c| is_small(c) && c.dtype.number().is_some());
         // Labels that cannot be read are told of with their own variable.
-        let Some(labels) = coordinate.and_then(|_| cube.labels(&dim).ok()) else { continue };
-        let numbers: Vec<f64> = match &*labels {
-            Labels::Number(numbers) => numbers.clone(),
+        let Some((labels, unread)) = coordinate.and_then(|c| readable(cube, c, broken).ok()) else { continue };
+        let numbers: Vec<f64> = match labels {
+            Labels::Number(numbers) => numbers,
             Labels::Integer(numbers) => numbers.iter().map(|&n| n as f64).collect(),
             _ => continue,
         };
-        for at in [0, numbers.len().saturating_sub(1)] {
+        let can_be_read = |at: &usize| !unread.iter().any(|&(start, end)| (start..end).contains(&(*at as u64)));
+        let mut ends = (0..numbers.len()).filter(can_be_read);
+        let ends = [ends.next(), ends.next_back()];
+        for at in ends.into_iter().flatten() {
             let Some(&label) = numbers.get(at) else { continue };
             let centre = start + (at as f64 + 0.5) * step;
             // As far as labels in 32 bits are exact.
@@ -83,6 +106,8 @@ pub(super) fn transform(
 struct Told<'a> {
     variable: &'a Variable,
     found: &'a Found,
+    /// Labels that cannot be read: first, and first behind.
+    unread: Vec<(u64, u64)>,
     gaps: usize,
     order: usize,
 }
@@ -91,6 +116,10 @@ impl Told<'_> {
     fn tell(&self, at: usize, problem: String) {
         let (variable, chunk) = (self.variable.name.clone(), Some(vec![at as u64]));
         self.found.add(Problem { variable, chunk, key: None, problem });
+    }
+
+    fn is_unread(&self, at: usize) -> bool {
+        self.unread.iter().any(|&(start, end)| (start..end).contains(&(at as u64)))
     }
 
     fn missing(&mut self, at: usize) {
@@ -111,6 +140,9 @@ impl Told<'_> {
     fn ordered<T: PartialOrd + Copy>(&mut self, labels: impl Iterator<Item = Option<T>>) {
         let (mut last, mut up): (Option<(usize, T)>, Option<bool>) = (None, None);
         for (at, label) in labels.enumerate() {
+            if self.is_unread(at) {
+                continue;
+            }
             let Some(label) = label else {
                 self.missing(at);
                 continue;
@@ -129,7 +161,8 @@ impl Told<'_> {
     fn distinct<'a, T: Hash + Eq + Display + 'a>(&mut self, labels: impl Iterator<Item = Option<&'a T>>) {
         let mut seen = HashSet::new();
         for (at, label) in labels.enumerate() {
-            if let Some(label) = label
+            if !self.is_unread(at)
+                && let Some(label) = label
                 && !seen.insert(label)
             {
                 self.wrong(at, format!("label {at} (`{label}`) occurs before"));
