@@ -70,9 +70,14 @@ fn read(store: &dyn Store, key: &str, location: &str) -> Result<Option<Map<Strin
     let Some(bytes) = store.get(key, ByteRange::Whole)? else {
         return Ok(None);
     };
+    let bad = |why: String| {
+        let problem = format!("`{key}` is no JSON object{why}");
+        WriteError::BadGroup { location: location.to_owned(), problem }
+    };
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(map)) => Ok(Some(map)),
-        _ => Err(WriteError::BadGroup { location: location.to_owned(), problem: format!("`{key}` is no JSON object") }),
+        Ok(_) => Err(bad(String::new())),
+        Err(error) => Err(bad(format!(": {error}"))),
     }
 }
 
