@@ -1,10 +1,11 @@
 """A server on loopback that misbehaves as a schedule says: plain HTTP and a small S3 at once.
 
-The first segment of a path is a bucket. A bucket holds the files of a folder, read, and what was written to it, in memory;
-which of its requests fail, and how, is drawn from its seed, the request and how often it was made, so that threads do not
-change it.
+The first segment of a path is a bucket. A bucket holds the files of a folder, read, and what was written to it, in memory; or
+another server holds them, whose answers are passed on. Which of its requests fail, and how, is drawn from its seed, the request and
+how often it was made, so that threads do not change it.
 """
 
+import http.client
 import http.server
 import random
 import re
@@ -48,12 +49,18 @@ class Bucket:
         self.objects, self.counts, self.lock = {}, {}, threading.Lock()
         self.faults = []  # (kind, method, key, range)
         self.requests = 0
+        self.busy, self.most_busy = 0, 0  # requests in work
+        self.answered = []  # (method, key, bytes) of what was answered without a fault
 
     def find(self, key):
         if key in self.objects:
             return self.objects[key]
         file = self.folder / key if self.folder else None
         return file.read_bytes() if file and file.is_file() else None
+
+    def key(self, key):
+        """The key of a path."""
+        return key
 
     def keys(self):
         found = set(self.objects)
@@ -88,6 +95,34 @@ class Bucket:
         if kind == "range":
             return method == "GET" and bool(key)
         return True
+
+
+class Behind(Bucket):
+    """A bucket of another server on loopback, at `port`: what fails is drawn here, all else is passed on.
+
+    Keys are those behind `base`: the container of an account, or nothing. Its client must not need the host's name to sign.
+    """
+
+    def __init__(self, port, base="", **schedule):
+        super().__init__(**schedule)
+        self.port, self.base = port, base
+
+    def key(self, key):
+        return key.removeprefix(self.base)
+
+    def forward(self, request):
+        """What the other server answers."""
+        there = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            kept = {k: v for k, v in request.headers.items() if k.lower() not in ("connection", "content-length")}
+            there.request(request.command, request.path, body=request.sent or None, headers=kept | {"Content-Length": str(len(request.sent))})
+            answer = there.getresponse()
+            dropped = ("connection", "content-length", "date", "keep-alive", "server", "transfer-encoding")
+            # Of what is only asked about, as many bytes as it has; they are not sent.
+            body = bytes(int(answer.headers.get("Content-Length") or 0)) if request.command == "HEAD" else answer.read()
+            return answer.status, {k: v for k, v in answer.getheaders() if k.lower() not in dropped}, body
+        finally:
+            there.close()
 
 
 class Server:
@@ -164,16 +199,27 @@ def handler(outer):
             bucket = outer.buckets.get(name)
             if bucket is None:
                 return self.send(404, {}, b"<Error><Code>NoSuchBucket</Code><Message>none</Message></Error>")
-            method = "LIST" if "list-type" in self.query else self.command
+            with bucket.lock:
+                bucket.busy += 1
+                bucket.most_busy = max(bucket.most_busy, bucket.busy)
+            try:
+                self.misbehave(bucket, key)
+            finally:
+                with bucket.lock:
+                    bucket.busy -= 1
+
+        def misbehave(self, bucket, key):
+            method = "LIST" if "list-type" in self.query or self.query.get("comp") == "list" else self.command
             wanted = self.headers.get("Range")
-            kind, drawn = bucket.fault(method, key or self.query.get("prefix", ""), wanted)
+            kind, drawn = bucket.fault(method, self.query.get("prefix", "") if method == "LIST" else bucket.key(key), wanted)
             # A request that fails may have been done all the same.
             failing = kind in ("403", "404", "429", "500", "503")
             if failing and (kind != "500" or drawn.random() < 0.5):
                 return self.refuse(kind, drawn)
-            answer = getattr(self, f"on_{method.lower()}")(bucket, key, wanted)
+            answer = bucket.forward(self) if isinstance(bucket, Behind) else getattr(self, f"on_{method.lower()}")(bucket, key, wanted)
             if failing:
                 return self.refuse(kind, drawn)
+            bucket.answered.append((method, bucket.key(key), len(answer[2]) if answer[0] < 300 else 0))
             if kind is None:
                 return self.send(*answer)
             getattr(self, f"fault_{kind}")(drawn, bucket, key, *answer)
@@ -242,6 +288,9 @@ def handler(outer):
 
         def send(self, code, headers, body):
             self.head(code, headers, len(body))
+            self.put(body)
+
+        def put(self, body):
             if self.command != "HEAD":
                 self.wfile.write(body)
 
@@ -253,7 +302,7 @@ def handler(outer):
 
         def fault_truncated(self, drawn, bucket, key, code, headers, body):
             self.head(code, headers, len(body) or 9)
-            self.wfile.write(body[: drawn.randrange(len(body) or 1)])
+            self.put(body[: drawn.randrange(len(body) or 1)])
             self.close_connection = True
 
         def fault_short(self, drawn, bucket, key, code, headers, body):
@@ -285,7 +334,7 @@ def handler(outer):
         def fault_stall(self, drawn, bucket, key, code, headers, body):
             if drawn.random() < 0.7:
                 self.head(code, headers, len(body) or 9)
-                self.wfile.write(body[: drawn.randrange(len(body) or 1)])
+                self.put(body[: drawn.randrange(len(body) or 1)])
                 self.wfile.flush()
             time.sleep(1.5)
             self.close_connection = True
@@ -293,7 +342,7 @@ def handler(outer):
         def fault_reset(self, drawn, bucket, key, code, headers, body):
             if drawn.random() < 0.7:
                 self.head(code, headers, len(body) or 9)
-                self.wfile.write(body[: drawn.randrange(len(body) or 1)])
+                self.put(body[: drawn.randrange(len(body) or 1)])
                 self.wfile.flush()
             cut(self.connection)
             self.close_connection = True
@@ -309,7 +358,7 @@ def handler(outer):
             self.head(code, headers, len(body))
             step, pause = drawn.choice([(max(1, len(body) // 8), 0.04), (1, 0.05)])
             for at in range(0, min(len(body), 200 * step), step):
-                self.wfile.write(body[at : at + step])
+                self.put(body[at : at + step])
                 self.wfile.flush()
                 time.sleep(pause)
             self.close_connection = True

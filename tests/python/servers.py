@@ -38,6 +38,9 @@ class Service:
     bucket: str
     env: dict
     secrets: tuple = ()
+    # Ends its process at once, and starts it again; where a test may.
+    kill: callable = None
+    start: callable = None
 
     def url(self, key=""):
         return f"{self.scheme}://{self.bucket}/{key}".rstrip("/")
@@ -74,7 +77,7 @@ def answers(url, within=60):
 @contextlib.contextmanager
 def process(command, log, **popen):
     """A process that is ended behind the block; its output is in the file `log`."""
-    with open(log, "wb") as out:
+    with open(log, "ab") as out:
         started = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **popen)
     try:
         yield started
@@ -105,12 +108,22 @@ def seaweed():
     ]  # fmt: skip
     endpoint = f"http://127.0.0.1:{s3}"
     env = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": CANARY, "AWS_ENDPOINT_URL": endpoint, "AWS_REGION": "us-east-1"}
-    with process(command, folder / "log", cwd=folder):
+    with contextlib.ExitStack() as stack:
+        running = []
+
+        def start():
+            running.append(stack.enter_context(process(command, folder / "log", cwd=folder)))
+
+        def kill():
+            running[-1].kill()
+            running[-1].wait()
+
+        start()
         answers(endpoint)
         for bucket in ("box", "public"):
             make = urllib.request.Request(f"http://127.0.0.1:{filer}/buckets/{bucket}/", method="POST")
             urllib.request.urlopen(make, timeout=20).close()
-        yield Service("s3", s3, "s3", "box", env, (CANARY,))
+        yield Service("s3", s3, "s3", "box", env, (CANARY,), kill, start)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -15,7 +15,7 @@ import cube
 import faulty
 import runner
 
-# Random faults of one whole run, read and write jobs together.
+# Jobs with random faults of one whole run: a third read, a third write, a third extend a cube.
 FAULTS = int(os.environ.get("CHUNKWISE_FAULTS", "300"))
 BATCHES = 6
 AT_ONCE = 16
@@ -162,6 +162,31 @@ def write_job(server, cubes, clean, seed):
     return run, bucket
 
 
+def extend_job(server, cubes, clean, seed):
+    """One more variable in a cube that is there; whatever happens, those that were there stay."""
+    drawn = random.Random(f"extend {seed}")
+    bucket = server.buckets[f"e{seed}"] = schedule(seed, None, "raw")
+    server.buckets[f"quiet{seed}"] = quiet = faulty.Bucket()
+    quiet.objects = bucket.objects
+    first = drawn.choice([WRITES[0], (*WRITES[0], "--zarr", "2")])
+    runner.chunkwise(*told(first, None, f"s3://quiet{seed}/out.zarr"), env=server.env).ok()
+    before = parts(bucket)
+    more = ("--var", "second", "--codec", "none")
+    run = runner.chunkwise(*told(first, None, f"s3://e{seed}/out.zarr"), *more, *QUICK, env=server.env, timeout=BOUND)
+    found = parts(bucket)
+    look = runner.chunkwise("info", f"s3://quiet{seed}/out.zarr", env=server.env).ok()
+    names = [variable["name"] for variable in look.json["variables"]]
+    if run.code == 0:
+        assert names == ["data", "second"], f"seed {seed}: {names}\n{run}"
+    else:
+        assert_told(run, bucket, f"seed {seed}")
+        assert names in (["data"], ["data", "second"]), f"seed {seed}: {names}\n{run}"
+    lost = [k for k in before if k not in ROOTS and found.get(k) != before[k]]
+    assert not lost, f"seed {seed}: what was there is another: {lost}, {bucket.faults}\n{run}"
+    assert runner.chunkwise("stats", f"s3://quiet{seed}/out.zarr", "--var", "data", env=server.env).ok().json[0]["missing"] in (0, 30)
+    return run, bucket
+
+
 def assert_told(run, bucket, seed):
     """The error names what failed: the key, of a chunk also its array, and the range; and the cause."""
     message = run.refused()
@@ -184,7 +209,8 @@ def test_random_faults_end_in_the_right_answer_or_in_an_error_that_says_what_fai
     outcomes = collections.Counter()
     with faulty.Server() as server, concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         seeds = range(batch, FAULTS, BATCHES)
-        runs = {seed: pool.submit((read_job, write_job)[seed // BATCHES % 2], server, cubes, clean, seed) for seed in seeds}
+        jobs = (read_job, write_job, extend_job)
+        runs = {seed: pool.submit(jobs[seed // BATCHES % 3], server, cubes, clean, seed) for seed in seeds}
         wrong = []
         for seed, done in runs.items():
             try:
@@ -194,6 +220,7 @@ def test_random_faults_end_in_the_right_answer_or_in_an_error_that_says_what_fai
                 continue
             word = "no fault" if not bucket.faults else "right" if run.code == 0 else "refused"
             outcomes[word] += 1
+            outcomes["faults"] += len(bucket.faults)
             for kind in {kind for kind, *_ in bucket.faults}:
                 outcomes[kind, word] += 1
     if report := os.environ.get("CHUNKWISE_FAULTS_REPORT"):
