@@ -13,8 +13,8 @@ use chunkwise::job::plan::{Bounds, Certainty, Explained, Limits, Planned, TooMuc
 use chunkwise::job::{JobError, MOST_ROWS, Prepared, Request};
 use chunkwise::memory;
 use chunkwise::open::{OpenCube, OpenOptions, open_with};
-use chunkwise::store::Store as _;
 use chunkwise::store::secret::{mask, mask_option};
+use chunkwise::store::{Access, Store as _};
 use chunkwise::write::{Existing, Place, WriteError, ZarrVersion, lies_within};
 use chunkwise_core::crs::{Crs, Georeference, find_georeference};
 use chunkwise_core::cube::Variable;
@@ -348,8 +348,14 @@ impl Ready {
         let absent = if absent > 0 { format!(" ({absent} absent)") } else { String::new() };
         let repeated = self.cube.store.repeated();
         let again = if repeated > 0 { format!(" ({repeated} of them again)") } else { String::new() };
+        let beside = match (self.cube.store.access(), self.cube.overhead()) {
+            (Access::Polled, (requests, bytes)) => {
+                format!(" (and {requests} requests, {} for metadata and labels)", format_bytes(bytes.into()))
+            }
+            (Access::Inline, _) => String::new(),
+        };
         output::note(&format!(
-            "{chunks} chunks{absent}, {} requests{again}, {} read, {} decoded in {seconds:.2} s ({:.0} MB/s), peak memory {}",
+            "{chunks} chunks{absent}, {} requests{again}, {} read{beside}, {} decoded in {seconds:.2} s ({:.0} MB/s), peak memory {}",
             get(&self.counters.requests) + repeated,
             format_bytes(get(&self.counters.encoded_bytes).into()),
             format_bytes(decoded.into()),
