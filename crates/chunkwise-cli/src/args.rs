@@ -172,8 +172,13 @@ pub(crate) struct ResourceArgs {
     #[arg(long, value_name = "SIZE", env = "CHUNKWISE_MEMORY", hide_env_values = true)]
     pub(crate) memory: Option<Bytes>,
     /// Threads that decode and compute [default: the processors].
-    #[arg(long, value_name = "N", env = "CHUNKWISE_THREADS", hide_env_values = true)]
+    #[arg(long, value_name = "N", env = "CHUNKWISE_THREADS", hide_env_values = true, value_parser = threads)]
     pub(crate) threads: Option<NonZeroUsize>,
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.trim().parse::<usize>().map_err(|_| "expected a number of threads".to_owned())?;
+    NonZeroUsize::new(number).ok_or_else(|| "a job needs at least one thread".to_owned())
 }
 
 impl ResourceArgs {

@@ -84,6 +84,14 @@ pub enum CreateError {
         /// The dimensions.
         has: Vec<String>,
     },
+    /// Times that are counted in what CF has no word for.
+    #[error("`{variable}` holds {dtype}, which cannot be written: its unit has no word in CF")]
+    Times {
+        /// The variable.
+        variable: String,
+        /// Its type.
+        dtype: String,
+    },
     /// Labels given twice.
     #[error("`{dim}` has labels from `--dim` and from `--coord`")]
     TwoCoords {
@@ -192,6 +200,14 @@ impl CreateSpec {
         for gone in ["_FillValue", "missing_value", "_ARRAY_DIMENSIONS", "grid_mapping", "coordinates", "actual_range"]
         {
             attrs.shift_remove(gone);
+        }
+        if let DataType::DateTime(unit) = &like.dtype {
+            let Some(word) = unit.word().filter(|_| unit.step == 1) else {
+                return Err(CreateError::Times { variable: variable.to_owned(), dtype: like.dtype.name() });
+            };
+            // Counts are written as integers with the units that they have.
+            attrs.insert("units".to_owned(), format!("{word} since 1970-01-01").into());
+            attrs.insert("calendar".to_owned(), "proleptic_gregorian".into());
         }
         spec.variable_attrs.insert(variable.to_owned(), attrs);
         for dim in &like.dims {

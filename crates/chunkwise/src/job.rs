@@ -110,8 +110,8 @@ pub enum JobError {
     Lower(#[from] LowerError),
     #[error(transparent)]
     Exec(#[from] ExecError),
-    #[error("cannot group by `{cycle}`: the cube has {} time dimensions", .count)]
-    NoTime { cycle: String, count: usize },
+    #[error("cannot group by `{cycle}`: the cube has {}", times(.dims, .single.as_deref()))]
+    NoTime { cycle: String, dims: Vec<String>, single: Option<String> },
     #[error("`{dim}` is not a dimension of the cube; it has {}", .has.join(", "))]
     NoDim { dim: String, has: Vec<String> },
     #[error("`--over {over}` does not go with grouping along `{dim}`")]
@@ -189,16 +189,23 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
     let mut out = IndexMap::new();
     let mut renamed = IndexMap::new();
     let mut bounds = IndexMap::new();
-    let time_dim = || -> Result<String, JobError> {
+    let time_dim = |cycle: &str| -> Result<String, JobError> {
         let times: Vec<&String> =
             cube.cube.dims.keys().filter(|dim| cube.cube.coordinate(dim).is_some_and(Variable::is_time)).collect();
         match times.as_slice() {
             [one] => Ok((*one).clone()),
-            _ => Err(JobError::NoTime { cycle: "time".to_owned(), count: times.len() }),
+            _ => {
+                let single = cube.cube.variables.values().find(|v| v.dims.is_empty() && v.is_time());
+                Err(JobError::NoTime {
+                    cycle: cycle.to_owned(),
+                    dims: times.into_iter().cloned().collect(),
+                    single: single.map(|v| v.name.clone()),
+                })
+            }
         }
     };
     if let Some(cycle) = request.cycle {
-        let dim = time_dim()?;
+        let dim = time_dim(cycle.name())?;
         if let Labels::Time(axis) = selected(&dim)? {
             let Grouping { index, count, labels, .. } = cycle_groups(cycle, &axis);
             roles.insert(dim.clone(), Role::Cycle { group: index, count });
@@ -209,7 +216,7 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
     for window in &request.windows {
         match window {
             Window::Time(spec) => {
-                let dim = time_dim()?;
+                let dim = time_dim("time")?;
                 if let Labels::Time(axis) = selected(&dim)? {
                     let g = time_windows(spec, &axis)?;
                     roles.insert(dim.clone(), Role::Window { starts: g.sorted_starts.unwrap_or_default() });
@@ -431,6 +438,15 @@ pub fn label_values(labels: &Labels) -> Vec<Value> {
         Labels::Number(v) => v.iter().map(|&v| v.into()).collect(),
         Labels::Text(v) => v.iter().map(|v| v.clone().into()).collect(),
         Labels::Time(t) => t.format_all().into_iter().map(|t| t.map_or(Value::Null, Value::from)).collect(),
+    }
+}
+
+/// The time dimensions of a cube that has not exactly one.
+fn times(dims: &[String], single: Option<&str>) -> String {
+    match (dims, single) {
+        ([], Some(name)) => format!("no time dimension; its `{name}` is a single value"),
+        ([], None) => "no time dimension".to_owned(),
+        (dims, _) => format!("several time dimensions: `{}`", dims.join("`, `")),
     }
 }
 

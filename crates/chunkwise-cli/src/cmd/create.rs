@@ -9,7 +9,7 @@ use chunkwise::error::OpenError;
 use chunkwise::open::{OpenCube, OpenOptions, open_in, open_with};
 use chunkwise::store::secret::mask;
 use chunkwise::store::{LocalStore, Store};
-use chunkwise::write::{CodecChoice, Existing, JournalHead, Output, Place, ZarrVersion};
+use chunkwise::write::{CodecChoice, Existing, JournalHead, Output, Place, WriteError, ZarrVersion};
 use chunkwise_core::cf::decode::DecodeOptions;
 use chunkwise_core::crs::{Crs, grid_mapping_attributes};
 use chunkwise_core::cube::{Attrs, Labels};
@@ -25,13 +25,16 @@ const VARIABLE: &str = "data";
 
 pub(crate) fn run(args: &CreateArgs, common: &Common) -> Result<ExitCode, CliError> {
     let (place, group) = place(&args.output, common)?;
+    let there = if args.overwrite { None } else { existing(&place, &group)? };
+    if there.is_some() && args.var.is_none() {
+        return Err(WriteError::Exists { location: mask(&args.output) }.into());
+    }
     let mut inputs = Vec::new();
     let mut spec = match &args.like {
         Some(like) => like_another(args, like, &mut inputs, common)?,
         None => from_dims(args)?,
     };
     options(args, &mut spec)?;
-    let there = if args.overwrite { None } else { existing(&place, &group)? };
     let asked = args.layout.zarr.and_then(ZarrVersion::from_number);
     let (existing, zarr) = match &there {
         // A variable that is named is added to a cube; a cube is never replaced unasked.

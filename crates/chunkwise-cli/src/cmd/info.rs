@@ -94,7 +94,15 @@ pub(crate) fn describe(open: &OpenCube) -> Result<Map<String, Value>, CliError> 
         }
     }
     for variable in cube.variables.values().filter(|v| v.role == Role::Auxiliary) {
-        coords.insert(variable.name.clone(), auxiliary(variable));
+        let mut about = auxiliary(variable);
+        // A single value costs no more than its metadata.
+        if variable.dims.is_empty()
+            && variable.problem.is_none()
+            && let Ok(label) = open.labels_of(variable)
+        {
+            about["value"] = label_value(&label, 0);
+        }
+        coords.insert(variable.name.clone(), about);
     }
     let find = |names: &[&str], axis: &str, standard: &[&str]| {
         axes.iter().find_map(|(dim, labels)| {
@@ -173,7 +181,13 @@ fn edges(labels: &Labels) -> Option<(f64, f64)> {
     let [first, second, ..] = values[..] else { return None };
     let [.., before, last] = values[..] else { return None };
     let (a, b) = (first - (second - first) / 2.0, last + (last - before) / 2.0);
+    let (a, b) = (without_noise(a, second - first), without_noise(b, last - before));
     (a.is_finite() && b.is_finite()).then_some((a.min(b), a.max(b)))
+}
+
+/// A sum of labels to 12 digits, and 0 where it is none beside a cell.
+fn without_noise(edge: f64, cell: f64) -> f64 {
+    if edge.abs() <= cell.abs() * 1e-9 { 0.0 } else { format!("{edge:.11e}").parse().unwrap_or(edge) }
 }
 
 fn variable(variable: &Variable) -> Value {

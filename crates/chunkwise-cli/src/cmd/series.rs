@@ -62,7 +62,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         points.push(Point { name: points.len().into(), at });
     }
     if let Some(file) = &args.points {
-        points.extend(read_points(file, &by_label)?);
+        points.extend(read_points(file, &dims.keys().map(String::as_str).collect::<Vec<_>>(), &by_label)?);
     }
     let to = destination(args.output.as_deref(), None, args.overwrite, &cube, common)?;
     let prepared = |point: &Point| -> Result<Prepared, CliError> {
@@ -187,16 +187,36 @@ struct PointsFile {
 }
 
 /// Points of a CSV file: a column for each dimension, and `point` or `name`.
-fn read_points(file: &str, find: &Find<'_>) -> Result<Vec<Point>, CliError> {
+fn read_points(file: &str, dims: &[&str], find: &Find<'_>) -> Result<Vec<Point>, CliError> {
     let failed = |source| CliError::of(PointsFile { file: file.to_owned(), source });
-    let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(file).map_err(failed)?;
+    let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_path(file).map_err(failed)?;
     let heads = rows.headers().map_err(failed)?.clone();
     if let Some(twice) = heads.iter().enumerate().find_map(|(i, h)| heads.iter().take(i).find(|&b| b == h)) {
         return Err(CliError::says(format!("`{file}` has two columns `{twice}`")));
     }
+    if let Some(head) = heads.iter().find(|head| !["point", "name"].contains(head) && !dims.contains(head)) {
+        let has = format!("`{file}` has a column `{head}`, and the cube no such dimension; it has {}", dims.join(", "));
+        let hint = match head.contains([';', '\t']) {
+            true => "columns are separated by commas".to_owned(),
+            false => format!(
+                "its line of heads names dimensions, as in `point,{}`; `point` or `name` is the name of each point, and other \
+                 columns are to be left out",
+                dims.join(",")
+            ),
+        };
+        return Err(CliError::says(has).hint(hint));
+    }
     let mut points = Vec::new();
     for (n, row) in rows.records().enumerate() {
         let row = row.map_err(failed)?;
+        if row.len() != heads.len() {
+            let line = row.position().map_or(n as u64 + 2, csv::Position::line);
+            let (cells, columns) = (row.len(), heads.len());
+            let word = if cells == 1 { "cell" } else { "cells" };
+            return Err(CliError::says(format!(
+                "line {line} of `{file}` has {cells} {word}, its line of heads {columns}"
+            )));
+        }
         let mut name = Value::from(n);
         let mut pairs = Vec::new();
         for (head, cell) in heads.iter().zip(&row) {

@@ -117,9 +117,13 @@ impl Scope {
         });
         let names = self.variables.iter().map(|v| v.name.as_str());
         let names = names.chain(text_labels.flatten().map(String::as_str)).chain(formulas.iter().map(String::as_str));
-        let hint = did_you_mean(name, names.clone()).or_else(|| match name.to_lowercase().as_str() {
+        let near = if is_date(name) { None } else { did_you_mean(name, names.clone()) };
+        let hint = near.or_else(|| match name.to_lowercase().as_str() {
             "none" | "null" | "na" | "nan" => Some("write `missing`".to_owned()),
             "inf" | "infinity" => Some("write `inf`".to_owned()),
+            _ if is_date(name) => {
+                Some(format!("formulas do not compare times; select them, as in `--sel time={name}..`"))
+            }
             _ if self.labels.contains_key(name) => Some(format!("`{name}` is a dimension: `variable[{name}=label]`")),
             _ => None,
         });
@@ -234,4 +238,12 @@ fn quoted(name: &str) -> String {
         false if name.contains('"') => format!("'{name}'"),
         false => format!("\"{name}\""),
     }
+}
+
+/// Whether text begins as a date does: `2000-03`, `2000-03-01T06:00`.
+fn is_date(text: &str) -> bool {
+    let digits =
+        |part: Option<&str>, n| part.is_some_and(|p| p.len() >= n && p.bytes().take(n).all(|b| b.is_ascii_digit()));
+    let mut parts = text.split('-');
+    digits(parts.next().filter(|p| p.len() == 4), 4) && digits(parts.next(), 2)
 }

@@ -82,7 +82,7 @@ pub enum SelectError {
         has: Vec<String>,
     },
     /// A dimension is asked for twice.
-    #[error("`{dim}` is selected by both `{first}` and `{second}`; say it once")]
+    #[error("`{dim}` is selected {}; say it once", by(.first, .second))]
     Twice {
         /// The dimension.
         dim: String,
@@ -205,4 +205,12 @@ pub enum SelectError {
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// How a dimension is selected twice.
+fn by(first: &str, second: &str) -> String {
+    match first == second {
+        true => format!("twice by `{first}`"),
+        false => format!("by both `{first}` and `{second}`"),
+    }
 }

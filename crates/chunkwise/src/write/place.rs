@@ -125,9 +125,17 @@ pub fn same_place(output: &Path, input: &Path) -> bool {
     input.ancestors().any(|part| part == output || same_file(part, &output))
 }
 
-/// Whether `output` is `input`, or lies within it. Links are followed as by [`same_place`].
+/// Whether `output` is `input`, or lies within it, or within the cube that `input` is a part of. Links are followed as by
+/// [`same_place`].
 pub fn lies_within(output: &Path, input: &Path) -> bool {
-    same_place(input, output)
+    same_place(&cube_of(input), output)
+}
+
+/// The folder of the whole cube that a group or an array lies in.
+pub(crate) fn cube_of(path: &Path) -> PathBuf {
+    let is_node = |folder: &&Path| ["zarr.json", ".zgroup", ".zarray"].iter().any(|name| folder.join(name).is_file());
+    let path = real(path);
+    path.ancestors().take_while(is_node).last().unwrap_or(&path).to_owned()
 }
 
 /// The path without links, `.` and `..`, as far as it exists.

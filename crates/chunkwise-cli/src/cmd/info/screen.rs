@@ -37,6 +37,24 @@ pub(crate) fn write(about: &Map<String, Value>, out: &mut dyn Write) -> io::Resu
             writeln!(out, "{}", line.trim_end())?;
         }
     }
+    let single: Vec<(&String, &Value)> = get("coords")
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, about)| about.get("value").is_some_and(|value| !value.is_null()))
+        .collect();
+    if !single.is_empty() {
+        writeln!(out, "\ncoordinates of one value")?;
+        let width = single.iter().map(|(name, _)| printable(name).chars().count()).max().unwrap_or(0);
+        for (name, about) in single {
+            let units = match about["units"].as_str() {
+                // Times are shown as dates.
+                Some(units) if !units.contains(" since ") => format!(" {}", printable(units)),
+                _ => String::new(),
+            };
+            writeln!(out, "  {:width$}  {}{units}", printable(name), shown(&about["value"]))?;
+        }
+    }
     if let Some(crs) = get("crs").as_str() {
         writeln!(out, "\ncrs     {}", printable(crs))?;
     }
