@@ -229,7 +229,7 @@ fn errors_name_what_exists() {
     let dims = [("y", Labels::Index(4)), ("x", Labels::Index(4))];
     assert_eq!(show(select("z=1", "", None, &dims)), "there is no dimension `z`; there are `y`, `x`");
     assert_eq!(show(select("y=1", "y=1", None, &dims)), "`y` is selected by both `--sel` and `--isel`; say it once");
-    assert_eq!(show(select("y=1,y=2", "", None, &dims)), "`y` is selected by both `--sel` and `--sel`; say it once");
+    assert_eq!(show(select("y=1,y=2", "", None, &dims)), "`y` is selected twice by `--sel`; say it once");
 }
 
 #[test]
