@@ -267,3 +267,17 @@ def test_a_server_that_stays_away_is_an_error_and_leaves_no_cube(cubes):
             server.start(server.port)
         assert JOURNAL in bucket.objects and not any(root in bucket.objects for root in ROOTS)
         runner.chunkwise("stats", "s3://b/out.zarr", *QUICK, env=server.env).refused("out.zarr")
+
+
+@pytest.mark.parametrize(
+    "kind, hint",
+    [("truncated", "cuts or delays its answers"), ("stall", "cuts or delays its answers|answered before"), ("500", "busy or out of order"), ("reset", "answered before|cuts or delays")],
+)
+def test_the_hint_fits_what_the_server_did(cubes, kind, hint):
+    """Where there is a server, its name and port are right."""
+    with faulty.Server() as server:
+        bucket = server.buckets["b"] = faulty.Bucket(cubes, kinds=[kind], share=1)
+        bucket.may = lambda kind, method, key, wanted: "/data/c/" in key
+        run = runner.chunkwise(*told(READS[0], "s3://b/in/raw.zarr"), *QUICK, env=server.env)
+    said = run.refused(r"chunk \[\d, \d, \d, \d\] of `data`", "data/c/", hint, "retry_timeout")
+    assert "name and port" not in said

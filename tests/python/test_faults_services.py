@@ -21,7 +21,7 @@ from test_faults import AT_ONCE, BOUND, CUBES, FAULTS, JOURNAL, QUICK, READS, RO
 
 # --- SeaweedFS --------------------------------------------------------------------------------------------------------
 
-STEPS = 500
+STEPS = 600
 # So that a job lasts.
 ONE = ("--storage", "concurrency=1")
 
@@ -55,9 +55,17 @@ def middle(cw, service, words, is_there, *options):
     return running
 
 
-def after(seconds):
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() > end
+def reading(cw, service, words, *options):
+    """As `middle`, of a job that leaves no trace; and its answer."""
+    for _ in range(4):
+        # The first after a start may be slower than the next.
+        quiet = min((cw(*words, *ONE, env=service.env).ok() for _ in range(2)), key=lambda run: run.seconds)
+        end = time.monotonic() + quiet.seconds * 0.4
+        try:
+            return middle(cw, service, words, lambda: time.monotonic() > end, *options), quiet.json  # noqa: B023
+        except AssertionError:
+            pass  # it was faster
+    raise AssertionError("no job was met in its middle")
 
 
 def written(service, key):
@@ -69,13 +77,12 @@ def written(service, key):
 @pytest.mark.slow
 def test_a_killed_seaweedfs_that_comes_back_is_survived_by_a_reading_job(cw, weed, many):
     words = ("reduce", weed.url("shards.zarr"), "--over", "t", "--with", "sum,max,count")
-    quiet = cw(*words, *ONE, env=weed.env).ok()
-    running = middle(cw, weed, words, after(quiet.seconds * 0.4))
+    running, answer = reading(cw, weed, words)
     time.sleep(1)
     weed.start()
     run = running.result().ok()
     assert "; again in" in run.err, run
-    assert run.json == quiet.json
+    assert run.json == answer
 
 
 @pytest.mark.slow
@@ -99,9 +106,8 @@ def test_a_killed_seaweedfs_that_stays_away_is_2_and_says_what_failed(cw, weed, 
     weed.start()
     servers.answers(weed.env["AWS_ENDPOINT_URL"])
     words = ("reduce", weed.url("shards.zarr"), "--over", "t", "--with", "sum")
-    quiet = cw(*words, *ONE, env=weed.env).ok()
     cw("stats", weed.url("half.zarr"), env=weed.env).refused("half.zarr")
-    running = middle(cw, weed, words, after(quiet.seconds * 0.4), *short)
+    running, _ = reading(cw, weed, words, *short)
     running.result().refused(r"chunk \[\d+, 0, 0\] of `v2`", r"v2/c/\d+/0/0", "bytes", "tries", "has answered before", "retry_timeout")
     weed.start()
 
@@ -109,6 +115,8 @@ def test_a_killed_seaweedfs_that_stays_away_is_2_and_says_what_failed(cw, weed, 
 # --- Azure and Google -------------------------------------------------------------------------------------------------
 
 FIXED = ("404", "500", "503", "429", "truncated", "stall", "reset", "flip")
+# The emulators are slow: a write that is given up as late, and lands when the job is over, is no fault of the job.
+PATIENT = ("--storage", "retry_timeout=3s", "--storage", "stall_timeout=1s", "--storage", "connect_timeout=2s")
 # Without those that need what the server holds.
 KINDS = tuple(kind for kind in faulty.KINDS if kind != "range")
 
@@ -185,13 +193,13 @@ def is_checked(name):
     return lambda key: "crc" in name and "/data/" in key and not key.endswith(faulty.METADATA)
 
 
-def check(emulator, clean, words, name, cubes, seed, **schedule):  # noqa: F811
+def check(emulator, clean, words, name, cubes, seed, patience, **schedule):  # noqa: F811
     """Runs a job through a server that misbehaves: the right answer, or an error that says what failed, and no half of a cube."""
     service, out = emulator.service, f"w{seed}"
     with faulty.Server() as server:
         bucket, env = emulator.behind(server, seed=seed, checked=is_checked(name), **schedule)
         source = cubes / "in" / f"{name}.zarr" if "OUT" in words else service.url(f"in/{name}.zarr")
-        run = runner.chunkwise(*told(words, source, service.url(f"{out}/out.zarr")), *QUICK, env=env, timeout=BOUND)
+        run = runner.chunkwise(*told(words, source, service.url(f"{out}/out.zarr")), *patience, env=env, timeout=BOUND)
         # What was asked for last may be on its way still.
         while bucket.busy:
             time.sleep(0.01)
@@ -217,12 +225,11 @@ def check(emulator, clean, words, name, cubes, seed, **schedule):  # noqa: F811
 
 @pytest.mark.parametrize("kind", FIXED)
 def test_each_fault_before_azure_and_google_ends_right_or_is_told(emulator, clean, cubes, kind):  # noqa: F811
-    """One in four requests fails, then all that can."""
+    """One in some requests fails, then all that can."""
     outcomes = []
-    for share in (0.25, 1):
-        for words, name in ((READS[1], "shards-crc"), (READS[0], "crc"), (WRITES[1], "raw")):
-            run, bucket = check(emulator, clean, words, name, cubes, f"{kind}-{share}-{words[0]}-{name}", kinds=(kind,), share=share)
-            outcomes.append((run.code, bool(bucket.faults)))
+    for share, words, name in ((0.25, READS[1], "shards-crc"), (0.1, WRITES[1], "raw"), (1, READS[0], "crc")):
+        run, bucket = check(emulator, clean, words, name, cubes, f"{kind}-{share}", QUICK, kinds=(kind,), share=share)
+        outcomes.append((run.code, bool(bucket.faults)))
     assert (2, True) in outcomes, outcomes
     # What may pass is tried again: a quarter of failures is survived by some job, unless it is told to wait too long.
     if kind not in ("404", "flip", "429", "503"):
@@ -239,9 +246,9 @@ def test_random_faults_before_azure_and_google_end_right_or_are_told(emulator, c
         stubborn = drawn.random() < 0.3
         share = drawn.choice([0.03, 0.1] if stubborn else [0.05, 0.2, 0.5])
         words, name = drawn.choice(drawn.choice([READS, WRITES])), drawn.choice(list(CUBES))
-        return check(emulator, clean, words, name, cubes, f"{emulator.service.name}-{seed}", kinds=kinds, share=share, stubborn=stubborn)
+        return check(emulator, clean, words, name, cubes, f"{emulator.service.name}-{seed}", PATIENT, kinds=kinds, share=share, stubborn=stubborn)
 
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE // 2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE // 4) as pool:
         for run, bucket in pool.map(job, range(FAULTS // 8)):
             outcomes["no fault" if not bucket.faults else "right" if run.code == 0 else "refused"] += 1
     assert outcomes["right"] and outcomes["refused"], outcomes
