@@ -246,6 +246,20 @@ def test_an_object_that_is_far_larger_than_its_chunk_is_a_problem_and_not_read(c
     assert problem["chunk"] == [1, 1, 1] and "209715200 bytes" in problem["problem"], str(run)
 
 
+def test_numbers_that_are_stored_as_wider_ones_are_no_problem(cw, tmp_path):
+    import numcodecs
+
+    path = tmp_path / "a.zarr"
+    wider = numcodecs.AsType(encode_dtype="<f8", decode_dtype="|u1")
+    options = {"filters": [wider], "compressors": None, "attributes": {"_ARRAY_DIMENSIONS": ["x"]}}
+    array = zarr.create_group(path, zarr_format=2).create_array("v", shape=(2_000_000,), chunks=(1_000_000,), dtype="u1", **options)
+    array[:] = np.arange(2_000_000) % 200
+    assert (path / "v/0").stat().st_size == 8_000_000
+    assert cw("verify", path).ok().json == []
+    run = cw("verify", path, "--memory", "64MiB", "--threads", "1", measure=True).ok()
+    assert run.peak <= 64 * MIB, str(run)
+
+
 def test_long_texts_are_read_as_far_as_there_is_room(cw, tmp_path):
     path = tmp_path / "a.zarr"
     array = zarr.create_group(path).create_array("note", shape=(4,), chunks=(4,), dtype=str, compressors=None, dimension_names=["n"])

@@ -50,9 +50,14 @@ impl Room {
             DataType::Text(_) => reader.decoded_size(&first).unwrap_or(cells.saturating_mul(32).min(TEXT_BYTES)),
             dtype => cells.saturating_mul(dtype.number().map_or(1, |d| d.size() as u64)),
         };
-        // Encoded bytes that pass those of the cells by far are none of a chunk.
-        let encoded = reader.encoded_most().min(decoded.saturating_mul(2).saturating_add(1 << 20));
-        let per_thread = decoded.saturating_mul(3);
+        // Of texts it is a guess; codecs may store numbers as wider ones.
+        let encoded = match &variable.dtype {
+            DataType::Text(_) => reader.encoded_most().min(decoded.saturating_mul(2).saturating_add(1 << 20)),
+            _ => reader.encoded_most(),
+        };
+        // The cells, and what the codecs before the last make of them.
+        let between = decoded.max(encoded.saturating_sub(1 << 20) / 2);
+        let per_thread = between.saturating_mul(2).saturating_add(decoded);
         let index_bytes = variable.shards.as_ref().map_or(0, |shards| {
             let counts = shards.iter().zip(&variable.chunks).map(|(s, c)| s.longest() / c.longest().max(1));
             // An index as stored and as kept; of several shards where they are small.
