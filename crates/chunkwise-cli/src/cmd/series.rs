@@ -195,7 +195,8 @@ fn read_points(file: &str, dims: &[&str], find: &Find<'_>) -> Result<Vec<Point>,
         return Err(CliError::says(format!("`{file}` has two columns `{twice}`")));
     }
     if let Some(head) = heads.iter().find(|head| !["point", "name"].contains(head) && !dims.contains(head)) {
-        let has = format!("`{file}` has a column `{head}`, and the cube no such dimension; it has {}", dims.join(", "));
+        let has =
+            format!("`{file}` has a column `{head}`: there is no dimension `{head}`; the cube has {}", dims.join(", "));
         let hint = match head.contains([';', '\t']) {
             true => "columns are separated by commas".to_owned(),
             false => format!(
