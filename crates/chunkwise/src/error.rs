@@ -22,7 +22,7 @@ pub enum OpenError {
     },
     /// An output whose job was interrupted.
     #[error(
-        "`{location}` is an unfinished chunkwise job; finish it with `--resume` or make it anew with `--overwrite`"
+        "`{location}` is an unfinished chunkwise job; `--overwrite` makes it anew"
     )]
     Unfinished {
         /// Location as asked for.
