@@ -98,6 +98,9 @@ impl<S: Store> Store for Counted<S> {
     fn writer_bytes(&self) -> Option<u64> {
         self.inner.writer_bytes()
     }
+    fn sending_bytes(&self) -> u64 {
+        self.inner.sending_bytes()
+    }
     fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         self.inner.put_if_absent(key, bytes)
     }

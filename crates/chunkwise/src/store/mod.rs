@@ -140,6 +140,11 @@ pub trait Store: Send + Sync + Debug {
         None
     }
 
+    /// Bytes of objects on their way that the store keeps at most, of all its writers together.
+    fn sending_bytes(&self) -> u64 {
+        0
+    }
+
     /// Stores an object where there is none of that key; `false` where there is one.
     ///
     /// # Errors
@@ -198,6 +203,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn writer_bytes(&self) -> Option<u64> {
         (**self).writer_bytes()
+    }
+    fn sending_bytes(&self) -> u64 {
+        (**self).sending_bytes()
     }
     fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         (**self).put_if_absent(key, bytes)
