@@ -6,6 +6,8 @@ import json
 import os
 import random
 import re
+import signal
+import subprocess
 import time
 
 import numpy as np
@@ -226,6 +228,25 @@ def test_a_server_that_is_killed_and_started_again_is_survived_within_the_retry_
         assert re.search(r"again", run.err), run
         answer = parts(bucket) if "OUT" in words else run.json
         assert answer == clean(words, "raw")
+
+
+def test_chunks_on_their_way_together_are_there_before_the_metadata_and_after_ctrl_c_none_is(cubes):
+    """Each write takes 30 ms."""
+    with faulty.Server() as server:
+        bucket = server.buckets["b"] = faulty.Bucket(cubes, kinds=["slow"], share=1, methods={"PUT"})
+        job = told((*WRITES[1][:5], "--chunk", "time=1,band=1,y=2,x=2"), cubes / "in" / "raw.zarr", "s3://b/out.zarr")
+        runner.chunkwise(*job, env=server.env).ok()
+        names = [key.rpartition("/")[2] in faulty.METADATA for key in bucket.objects if key != JOURNAL]
+        assert names == sorted(names) and 600 < names.count(False), list(bucket.objects)
+        bucket = server.buckets["b"] = faulty.Bucket(cubes, kinds=["slow"], share=1, methods={"PUT"})
+        command = [runner.binary(), *job, "--json"]
+        running = subprocess.Popen(command, env=os.environ | server.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while len(bucket.objects) < 6 and running.poll() is None:
+            time.sleep(0.002)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(BOUND) == 130, running.stderr.read()
+        time.sleep(0.2)
+        assert not bucket.objects, sorted(bucket.objects)
 
 
 def test_a_server_that_stays_away_is_an_error_and_leaves_no_cube(cubes):

@@ -59,6 +59,42 @@ def rows(made_once):
     return made_once("rows.zarr", make)
 
 
+def within(cw, words, env, memory, **more):
+    """Runs a job within `memory`, or where it is refused within the least that the refusal names; its plan, peak and budget."""
+    run = cw(*words, "--memory", memory, env=env, measure=True, **more)
+    if run.code == 2:
+        run.refused("memory|budget|needs")
+        memory = run.smallest_budget()
+        run = cw(*words, "--memory", memory, env=env, measure=True, **more)
+    run.ok()
+    allowed = runner.as_bytes(memory.rstrip("BKMGTi"), memory.lstrip("0123456789."))
+    plan = cw(*words, "--memory", memory, "--explain", env=env).ok().json
+    assert run.peak <= allowed, f"peak {run.peak / 2**20:.1f} MiB of {memory}\n{run}"
+    assert plan["memory_bytes"] <= allowed
+    return plan, allowed
+
+
+@pytest.mark.slow
+def test_peak_memory_of_jobs_on_an_object_store_is_within_the_budget(s3, cw, large, tmp_path):
+    """Connections and what is on its way are counted; where the budget is small there are fewer."""
+    bucket = servers.looked_at(s3, "twelve.zarr")
+    for file in (f for f in large.rglob("*") if f.is_file()):
+        bucket.put(file.relative_to(large).as_posix(), file.read_bytes())
+    url, out = s3.url("twelve.zarr"), s3.url("mean.zarr")
+    mean = ["reduce", url, "--over", "time", "--with", "mean", "--threads", 2, "--overwrite", "-o"]
+    sharded = ["--chunk", "y=250,x=250", "--shard", "y=1000,x=1000", "--codec", "none"]
+    requests = []
+    for memory in ("256MiB", "64MiB", "1MiB"):
+        plan, allowed = within(cw, [*mean, tmp_path / "mean.zarr"], s3.env, memory)
+        requests.append(plan["requests_at_once"])
+        assert allowed <= max(runner.as_bytes(memory[:-3], "MiB"), 96 * 2**20)
+        within(cw, [*mean, out], s3.env, memory)
+        assert cw("compare", tmp_path / "mean.zarr", out, env=s3.env).ok().json[0]["equal"]
+        within(cw, [*mean, out, *sharded], s3.env, memory)
+        assert cw("compare", tmp_path / "mean.zarr", out, env=s3.env).ok().json[0]["equal"]
+    assert requests == sorted(requests, reverse=True) and requests[-1] < requests[0], requests
+
+
 # --- every service --------------------------------------------------------------------------------------------------
 
 

@@ -152,7 +152,7 @@ impl Prepared {
             attrs,
         };
         let failed = |e: crate::write::WriteError| JobError::Write(e.into());
-        let writer = CubeWriter::begin(output, arrays).map_err(failed)?;
+        let writer = CubeWriter::begin(output, arrays).map_err(failed)?.with_sending_bytes(plan.sending);
         let result = (|| {
             for (array, bytes) in whole {
                 writer.write_whole(array, &bytes).map_err(failed)?;

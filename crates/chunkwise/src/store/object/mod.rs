@@ -13,7 +13,7 @@ mod wire;
 pub(super) use connect::{knows_option, open};
 pub(super) use place::{is_remote, split};
 
-use super::{Access, Asked, BoxFuture, ByteRange, Entry, ObjectWriter, Store, StoreError, check_key, secret};
+use super::{Access, Asked, BoxFuture, ByteRange, Entry, ObjectWriter, PutDone, Store, StoreError, check_key, secret};
 use crate::error::BoxError;
 use crate::runtime;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -472,6 +472,20 @@ impl Store for RemoteStore {
             return Box::new(upload).finish();
         }
         self.put_as(key, bytes, PutMode::Overwrite).map(|_| ())
+    }
+
+    fn put_later(&self, key: &str, bytes: Vec<u8>, done: PutDone) {
+        if bytes.len() > MULTIPART {
+            return done(self.put(key, &bytes));
+        }
+        if let Err(error) = self.check(key).and_then(|()| self.writable()) {
+            return done(Err(error));
+        }
+        let (inner, key) = (self.inner.clone(), key.to_owned());
+        self.inner.handle.spawn(async move {
+            let put = inner.put(&key, upload::payload(bytes), PutMode::Overwrite).await;
+            done(put.map(|_| ()));
+        });
     }
 
     fn writer(&self, key: &str) -> Result<Option<Box<dyn ObjectWriter>>, StoreError> {
