@@ -40,13 +40,16 @@ class Bucket:
     """What a bucket holds, and how it fails.
 
     `kinds` are the faults that it may have, `share` of its requests have one; with `stubborn`, a share of the keys have the same
-    fault for ever. `checked` tells the keys whose bytes have a checksum of their own.
+    fault for ever. `checked` tells the keys whose bytes have a checksum of their own, `methods` the requests that may
+    fail (those of an upload in parts are `BEGIN`, `PART`, `COMPLETE`, `ABORT`).
     """
 
-    def __init__(self, folder=None, seed=0, kinds=(), share=0.0, stubborn=False, checked=lambda key: False):
+    def __init__(self, folder=None, seed=0, kinds=(), share=0.0, stubborn=False, checked=lambda key: False, methods=None):
         self.folder = Path(folder) if folder else None
         self.seed, self.kinds, self.share, self.stubborn, self.checked = seed, tuple(kinds), share, stubborn, checked
         self.objects, self.counts, self.lock = {}, {}, threading.Lock()
+        self.methods = methods
+        self.uploads = {}  # by id: the key, and the parts by number
         self.faults = []  # (kind, method, key, range)
         self.requests = 0
         self.busy, self.most_busy = 0, 0  # requests in work
@@ -75,7 +78,7 @@ class Bucket:
             nth = self.counts[method, key, wanted] = self.counts.get((method, key, wanted), 0) + 1
         drawn = random.Random(f"{self.seed} {method} {key} {wanted} {'' if self.stubborn else nth}")
         kinds = [k for k in self.kinds if self.may(k, method, key, wanted)]
-        if not kinds or drawn.random() >= self.share:
+        if not kinds or drawn.random() >= self.share or (self.methods and method not in self.methods):
             return None, drawn
         kind = drawn.choice(kinds)
         with self.lock:
@@ -209,8 +212,8 @@ def handler(outer):
                     bucket.busy -= 1
 
         def misbehave(self, bucket, key):
-            method = "LIST" if "list-type" in self.query or self.query.get("comp") == "list" else self.command
-            wanted = self.headers.get("Range")
+            method = self.method()
+            wanted = self.headers.get("Range") or self.query.get("partNumber")
             kind, drawn = bucket.fault(method, self.query.get("prefix", "") if method == "LIST" else bucket.key(key), wanted)
             # A request that fails may have been done all the same.
             failing = kind in ("403", "404", "429", "500", "503")
@@ -225,6 +228,13 @@ def handler(outer):
             getattr(self, f"fault_{kind}")(drawn, bucket, key, *answer)
 
         do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = serve
+
+        def method(self):
+            if "list-type" in self.query or self.query.get("comp") == "list":
+                return "LIST"
+            if "uploads" in self.query:
+                return "BEGIN"
+            return {"PUT": "PART", "POST": "COMPLETE", "DELETE": "ABORT"}.get(self.command, self.command) if "uploadId" in self.query else self.command
 
         # --- what was asked for -------------------------------------------------------------------------------------
 
@@ -249,6 +259,37 @@ def handler(outer):
                     return 412, {}, b"<Error><Code>PreconditionFailed</Code></Error>"
                 bucket.objects[key] = self.sent
             return 200, {"ETag": f'"{hash(self.sent):x}"'}, b""
+
+        def on_begin(self, bucket, key, _):
+            with bucket.lock:
+                upload = f"u{len(bucket.uploads)}"
+                bucket.uploads[upload] = (key, {})
+            return 200, {}, f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>".encode()
+
+        def on_part(self, bucket, key, number):
+            with bucket.lock:
+                upload = bucket.uploads.get(self.query["uploadId"])
+                if upload is None or upload[0] != key:
+                    return 404, {}, b"<Error><Code>NoSuchUpload</Code></Error>"
+                upload[1][int(number)] = self.sent
+            return 200, {"ETag": f'"{number}"'}, b""
+
+        def on_complete(self, bucket, key, _):
+            numbers = [int(n) for n in re.findall(r"<PartNumber>(\d+)</PartNumber>", self.sent.decode())]
+            with bucket.lock:
+                upload = bucket.uploads.get(self.query["uploadId"])
+                if upload is None or upload[0] != key:
+                    return 404, {}, b"<Error><Code>NoSuchUpload</Code></Error>"
+                if numbers != sorted(upload[1]) or any(len(upload[1][n]) < 5 << 20 for n in numbers[:-1]):
+                    return 400, {}, b"<Error><Code>InvalidPart</Code></Error>"
+                bucket.objects[key] = b"".join(upload[1][n] for n in numbers)
+                del bucket.uploads[self.query["uploadId"]]
+            return 200, {}, b"<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>"
+
+        def on_abort(self, bucket, key, _):
+            with bucket.lock:
+                bucket.uploads.pop(self.query["uploadId"], None)
+            return 204, {}, b""
 
         def on_delete(self, bucket, key, _):
             with bucket.lock:

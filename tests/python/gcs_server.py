@@ -1,9 +1,10 @@
 """`python gcs_server.py PORT`: the emulator of Google Cloud Storage, and what it lacks of the XML interface.
 
-The XML interface is what object stores' clients for Rust use. Added here: lists, removals, suffix ranges and
-`x-goog-if-generation-match: 0`.
+The XML interface is what object stores' clients for Rust use. Added here: lists, removals, suffix ranges, objects in
+parts and `x-goog-if-generation-match: 0`.
 """
 
+import re
 import sys
 import urllib.parse
 from http import HTTPStatus
@@ -11,6 +12,10 @@ from xml.sax.saxutils import escape
 
 from gcp_storage_emulator import server
 from gcp_storage_emulator.exceptions import NotFound
+
+
+# Uploads in parts, by id: parts by number.
+UPLOADS = {}
 
 
 class Handler(server.RequestHandler):
@@ -70,8 +75,36 @@ class Handler(server.RequestHandler):
         body = f"<?xml version='1.0' encoding='UTF-8'?><ListBucketResult><Name>{bucket}</Name><IsTruncated>false</IsTruncated>{text}</ListBucketResult>"
         return self.answer(200, body.encode(), [("Content-Type", "application/xml")])
 
+    def upload(self):
+        """The parts of the upload that is asked for; None where none is."""
+        query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query, keep_blank_values=True)
+        number = query.get("partNumber", [None])[0]
+        return query.get("uploadId", [None])[0], number, "uploads" in query
+
+    def do_POST(self):
+        found = self.xml_key()
+        if not found:
+            return super().do_POST()
+        upload, _, begins = self.upload()
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if begins:
+            upload = f"u{len(UPLOADS)}"
+            UPLOADS[upload] = {}
+            return self.answer(200, f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>".encode())
+        parts = UPLOADS.get(upload)
+        if parts is None:
+            return self.answer(404, b"<Error><Code>NoSuchUpload</Code></Error>")
+        numbers = [int(n) for n in re.findall(rb"<PartNumber>(\d+)</PartNumber>", sent)]
+        self.store(*found, b"".join(parts[n] for n in numbers))
+        UPLOADS[upload] = None
+        return self.answer(200, b"<CompleteMultipartUploadResult><ETag>1</ETag></CompleteMultipartUploadResult>")
+
     def do_PUT(self):
         found = self.xml_key()
+        upload, number, _ = self.upload()
+        if found and upload:
+            UPLOADS[upload][int(number)] = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return self.answer(200, b"", [("ETag", f'"{number}"')])
         if found and self.headers.get("x-goog-if-generation-match") == "0":
             try:
                 self.storage.get_file_obj(*found)
@@ -86,15 +119,21 @@ class Handler(server.RequestHandler):
     def put(self, bucket, key):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         try:
-            self.storage.create_file(bucket, key, body, {"name": key, "bucket": bucket, "size": len(body)})
+            self.store(bucket, key, body)
         except NotFound:
             return self.answer(404, b"<Error><Code>NoSuchBucket</Code><Message>no such bucket</Message></Error>")
         return self.answer(200, b"", [("ETag", '"1"')])
+
+    def store(self, bucket, key, body):
+        self.storage.create_file(bucket, key, body, {"name": key, "bucket": bucket, "size": len(body)})
 
     def do_DELETE(self):
         found = self.xml_key()
         if not found:
             return super().do_DELETE()
+        if upload := self.upload()[0]:
+            UPLOADS[upload] = None
+            return self.answer(HTTPStatus.NO_CONTENT)
         try:
             self.storage.delete_file(*found)
         except NotFound:

@@ -6,8 +6,11 @@ import json
 import os
 import random
 import re
+import signal
+import subprocess
 import time
 
+import numpy as np
 import pytest
 import zarr
 
@@ -254,6 +257,25 @@ def test_a_server_that_is_killed_and_started_again_is_survived_within_the_retry_
         assert answer == clean(words, "raw")
 
 
+def test_chunks_on_their_way_together_are_there_before_the_metadata_and_after_ctrl_c_none_is(cubes):
+    """Each write takes 30 ms."""
+    with faulty.Server() as server:
+        bucket = server.buckets["b"] = faulty.Bucket(cubes, kinds=["slow"], share=1, methods={"PUT"})
+        job = told((*WRITES[1][:5], "--chunk", "time=1,band=1,y=2,x=2"), cubes / "in" / "raw.zarr", "s3://b/out.zarr")
+        runner.chunkwise(*job, env=server.env).ok()
+        names = [key.rpartition("/")[2] in faulty.METADATA for key in bucket.objects if key != JOURNAL]
+        assert names == sorted(names) and 600 < names.count(False), list(bucket.objects)
+        bucket = server.buckets["b"] = faulty.Bucket(cubes, kinds=["slow"], share=1, methods={"PUT"})
+        command = [runner.binary(), *job, "--json"]
+        running = subprocess.Popen(command, env=os.environ | server.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while len(bucket.objects) < 6 and running.poll() is None:
+            time.sleep(0.002)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(BOUND) == 130, running.stderr.read()
+        time.sleep(0.2)
+        assert not bucket.objects, sorted(bucket.objects)
+
+
 def test_a_server_that_stays_away_is_an_error_and_leaves_no_cube(cubes):
     with faulty.Server() as server:
         bucket = server.buckets["b"] = faulty.Bucket(cubes, kinds=["slow"], share=1)
@@ -281,3 +303,60 @@ def test_the_hint_fits_what_the_server_did(cubes, kind, hint):
         run = runner.chunkwise(*told(READS[0], "s3://b/in/raw.zarr"), *QUICK, env=server.env)
     said = run.refused(r"chunk \[\d, \d, \d, \d\] of `data`", "data/c/", hint, "retry_timeout")
     assert "name and port" not in said
+
+
+# --- objects in parts -------------------------------------------------------------------------------------------------
+
+BIG = ("calc", "{}", "data = data + 1", "-o", "OUT", "--chunk", "y=512,x=512", "--shard", "y=2560,x=2048", "--codec", "none")
+SHARD = "out.zarr/data/c/0/0"
+# A part of 8 MiB may take its time on a busy machine.
+PARTS = ("--storage", "retry_timeout=6s", "--storage", "stall_timeout=1s", "--storage", "connect_timeout=1s")
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """A cube whose result is one shard of 20 MiB: three parts."""
+    path = tmp_path_factory.mktemp("rows") / "rows.zarr"
+    array = zarr.open_group(path, mode="w", zarr_format=3).create_array(
+        "data", shape=(2560, 2048), chunks=(512, 512), dtype="uint16", dimension_names=["y", "x"]
+    )
+    array[:] = np.arange(2560 * 2048).reshape(2560, 2048) % 60_000
+    return path
+
+
+def big_job(rows, server):
+    return runner.chunkwise(*told(BIG, rows, "s3://b/out.zarr"), *PARTS, env=server.env, timeout=BOUND)
+
+
+@pytest.mark.parametrize("kind", ["500", "503", "reset", "stall"])
+@pytest.mark.parametrize("method", ["BEGIN", "PART", "COMPLETE"])
+def test_parts_that_fail_are_sent_again(rows, kind, method):
+    """Also those that were taken, and whose answer was lost."""
+    with faulty.Server() as server:
+        server.buckets["b"] = quiet = faulty.Bucket()
+        big_job(rows, server).ok()
+        assert not quiet.uploads and len(quiet.objects[SHARD]) > 20 * 2**20
+        failed = 0
+        for seed in range(3):
+            server.buckets["b"] = bucket = faulty.Bucket(seed=seed, kinds=[kind], share=0.5, methods={method})
+            run = big_job(rows, server)
+            failed += len(bucket.faults)
+            if run.code != 0:
+                # A server that asks for 100 s is not asked again.
+                assert kind == "503", f"seed {seed}: {bucket.faults}\n{run}"
+                run.refused("cannot write `data/c/0/0`", faulty.CAUSES[kind])
+                continue
+            assert parts(bucket) == parts(quiet), f"seed {seed}: {bucket.faults}\n{run}"
+            # Where the answer to the first step was lost, no one knows of that upload.
+            assert method == "BEGIN" or not bucket.uploads, f"seed {seed}: {bucket.faults}\n{run}"
+        assert failed
+
+
+@pytest.mark.parametrize("kind", ["500", "403", "reset", "stall"])
+def test_a_part_that_always_fails_is_an_error_and_the_upload_is_taken_back(rows, kind):
+    with faulty.Server() as server:
+        server.buckets["b"] = bucket = faulty.Bucket(kinds=[kind], share=1, stubborn=True, methods={"PART"})
+        run = big_job(rows, server)
+        run.refused(r"cannot write `data/c/0/0` \(part \d\)", "s3://b", faulty.CAUSES[kind])
+        assert any(method == "PART" for _, method, *_ in bucket.faults)
+        assert not bucket.uploads and not bucket.objects, f"{sorted(bucket.objects)}\n{run}"

@@ -163,6 +163,110 @@ def test_scale_offset_and_cast_value_decode_as_zarr_python_does(tmp_path):
         assert hashlib.sha256(cells).hexdigest() == digest, f"{head}: {codecs}"
 
 
+# --- regions ----------------------------------------------------------------------------------------------------------
+
+# A value that codecs which lose something keep.
+KEPT = {"quantize": 64, "bitround": 64, "fixedscaleoffset": 64}
+
+
+def write_region(array, start, cells):
+    """Writes cells into a box of an array that lies in a folder of its own, and gives all that it then holds."""
+    example = Path(runner.binary()).parent / "examples" / "write_region"
+    lists = [",".join(map(str, numbers)) for numbers in (start, cells.shape)]
+    words = [example, array.parent, array.name, *lists]
+    done = subprocess.run(words, input=np.ascontiguousarray(cells).tobytes(), capture_output=True)
+    assert done.returncode == 0, f"{array}: {done.stderr.decode()}"
+    head, found = read_array(array)
+    assert head, f"{array}: {found}"
+    return found
+
+
+def sharded(path, source):
+    """An empty array of two by two chunks a shard, whose chunks are encoded as those of another."""
+    document = json.loads((source / "zarr.json").read_text())
+    grid = document["chunk_grid"]["configuration"]
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    configuration = {"chunk_shape": grid["chunk_shape"], "codecs": document["codecs"], "index_codecs": [little, {"name": "crc32c"}]}
+    grid["chunk_shape"] = [2 * n for n in grid["chunk_shape"]]
+    path.mkdir()
+    (path / "zarr.json").write_text(json.dumps(document | {"codecs": [{"name": "sharding_indexed", "configuration": configuration}]}))
+
+
+def strange_to_zarr_python(array, version, row):
+    """zarr-python 3 reads big-endian cells behind numcodecs' codecs of cells as if they were little-endian, and no `astype`."""
+    return version == 3 and (row == "astype" or (row in OF_CELLS and '"big"' in (array / "zarr.json").read_text()))
+
+
+@pytest.mark.parametrize("row", CHAINS)
+def test_regions_are_written_with_every_codec_and_read_by_zarr_python(tmp_path, row):
+    """A box across chunks, of which it covers some whole and others in part: changed twice, in chunks and in shards."""
+    chains, types = CHAINS[row]
+    rng = np.random.default_rng(len(row))
+    for version in (2, 3):
+        for number, chain in enumerate(chains):
+            # What is quantized to thousandths overflows in 16 bits.
+            dtype = np.dtype(str(rng.choice([t for t in types if (row, t) != ("quantize", "f2")])))
+            path = tmp_path / f"{version}-{number}-{dtype}"
+            expected = {path: store(path, version, chain, dtype, rng).copy()}
+            if version == 3:
+                shards = path.with_name(f"{path.name}-shards")
+                sharded(shards, path)
+                expected[shards] = np.zeros_like(expected[path])
+            for array, whole in expected.items():
+                for _ in range(2):
+                    start = [int(rng.integers(0, n)) for n in whole.shape]
+                    shape = [int(rng.integers(1, n - a + 1)) for n, a in zip(whole.shape, start, strict=True)]
+                    cells = rng.integers(0, 2 if dtype.kind == "b" else 100, shape).astype(dtype)
+                    if row in KEPT:
+                        cells[...] = KEPT[row]
+                    whole[tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))] = cells
+                    found = np.frombuffer(write_region(array, start, cells), dtype).reshape(whole.shape)
+                    if not strange_to_zarr_python(array, version, row):
+                        theirs = zarr.open_array(array, mode="r")[...]
+                        assert np.array_equal(found, theirs.astype(dtype)), f"{array.name} {chain}"
+                    # Its steps are of 3 and a third.
+                    loses = 2 if row == "fixedscaleoffset" else 0
+                    assert np.allclose(found, whole, rtol=0, atol=loses), f"{array.name} {chain}"
+                    whole[...] = found
+
+
+@pytest.mark.slow
+def test_regions_of_scale_offset_and_cast_value_are_read_by_zarr_python(tmp_path):
+    """Cells of an array are written over themselves; what zarr-python then reads is what it read before."""
+    python = ROOT / ".venv-313/bin/python"
+    if not python.exists():
+        pytest.skip("no later zarr-python here (see ./test)")
+    done = subprocess.run([python, READERS / "write_new.py", tmp_path, "3"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = {Path(path): digest for path, digest in json.loads(done.stdout).items() if digest}
+    for path in found:
+        head, cells = read_array(path)
+        cells = np.frombuffer(cells, head["dtype"]).reshape(head["shape"])
+        assert write_region(path, [0] * cells.ndim, cells) == cells.tobytes(), path
+    read = "import hashlib, sys, zarr\nfor path in sys.argv[1:]: print(hashlib.sha256(zarr.open_array(path, mode='r')[...].tobytes()).hexdigest())"
+    done = subprocess.run([python, "-c", read, *found], capture_output=True, text=True)
+    assert done.stdout.split() == list(found.values()), done.stderr
+
+
+def test_regions_of_shards_beside_other_codecs_are_read_by_zarr_python(tmp_path):
+    codecs = zarr.codecs
+    inner = codecs.ShardingCodec(chunk_shape=(1, 2), codecs=[codecs.BytesCodec(), codecs.Crc32cCodec()], index_location="start")
+    chains = {
+        "transposed": {"filters": [codecs.TransposeCodec(order=(1, 0))], "serializer": codecs.ShardingCodec(chunk_shape=(2, 2)), "compressors": None},
+        "compressed": {"serializer": codecs.ShardingCodec(chunk_shape=(2, 2)), "compressors": [codecs.ZstdCodec()]},
+        "nested": {"serializer": codecs.ShardingCodec(chunk_shape=(2, 4), codecs=[inner]), "compressors": None},
+    }
+    for name, chain in chains.items():
+        path = tmp_path / name
+        array = zarr.create_array(path, shape=(7, 10), chunks=(4, 8), dtype="int32", fill_value=-1, zarr_format=3, **chain)
+        expected = np.full((7, 10), -1, "int32")
+        for start, shape in (((0, 0), (7, 10)), ((3, 1), (2, 8)), ((1, 9), (1, 1))):
+            cells = np.arange(np.prod(shape), dtype="int32").reshape(shape) - 1
+            expected[start[0] : start[0] + shape[0], start[1] : start[1] + shape[1]] = cells
+            assert write_region(path, start, cells) == expected.tobytes(), name
+            assert np.array_equal(array[...], expected), name
+
+
 # Codecs whose reading other tests hold against their writers: conformance stores, text, and the two of zarr-python above.
 ELSEWHERE = {"bytes", "transpose", "sharding_indexed", "vlen-utf8", "vlen-bytes", "scale_offset", "cast_value"}
 

@@ -10,6 +10,7 @@ import xarray
 import zarr
 
 import cube
+import runner
 import servers
 import small
 
@@ -27,6 +28,55 @@ def local(made_once):
     return made_once("stores.zarr", lambda path: cube.Spec(shape=(7, 3, 40, 30), chunks=(2, 3, 16, 16), mark=65535, missing=0.1, gaps=0.2).build(path))
 
 
+@pytest.fixture(scope="session")
+def rows(made_once):
+    """A cube of 40 MiB, small as stored; what is made of it as float32 is 80 MiB, and not small where it is not compressed."""
+
+    def make(path):
+        array = zarr.open_group(path, mode="w", zarr_format=3).create_array(
+            "data", shape=(5120, 4096), chunks=(512, 512), dtype="uint16", dimension_names=["y", "x"]
+        )
+        array[:] = np.repeat(np.arange(5120, dtype="uint16")[:, None], 4096, 1)
+
+    return made_once("rows.zarr", make)
+
+
+def within(cw, words, env, memory, **more):
+    """Runs a job within `memory`, or where it is refused within the least that the refusal names; its plan, peak and budget."""
+    run = cw(*words, "--memory", memory, env=env, measure=True, **more)
+    if run.code == 2:
+        run.refused("memory|budget|needs")
+        memory = run.smallest_budget()
+        run = cw(*words, "--memory", memory, env=env, measure=True, **more)
+    run.ok()
+    allowed = runner.as_bytes(memory.rstrip("BKMGTi"), memory.lstrip("0123456789."))
+    plan = cw(*words, "--memory", memory, "--explain", env=env).ok().json
+    assert run.peak <= allowed, f"peak {run.peak / 2**20:.1f} MiB of {memory}\n{run}"
+    assert plan["memory_bytes"] <= allowed
+    return plan, allowed
+
+
+@pytest.mark.slow
+def test_peak_memory_of_jobs_on_an_object_store_is_within_the_budget(s3, cw, large, tmp_path):
+    """Connections and what is on its way are counted; where the budget is small there are fewer."""
+    bucket = servers.looked_at(s3, "twelve.zarr")
+    for file in (f for f in large.rglob("*") if f.is_file()):
+        bucket.put(file.relative_to(large).as_posix(), file.read_bytes())
+    url, out = s3.url("twelve.zarr"), s3.url("mean.zarr")
+    mean = ["reduce", url, "--over", "time", "--with", "mean", "--threads", 2, "--overwrite", "-o"]
+    sharded = ["--chunk", "y=250,x=250", "--shard", "y=1000,x=1000", "--codec", "none"]
+    requests = []
+    for memory in ("256MiB", "64MiB", "1MiB"):
+        plan, allowed = within(cw, [*mean, tmp_path / "mean.zarr"], s3.env, memory)
+        requests.append(plan["requests_at_once"])
+        assert allowed <= max(runner.as_bytes(memory[:-3], "MiB"), 96 * 2**20)
+        within(cw, [*mean, out], s3.env, memory)
+        assert cw("compare", tmp_path / "mean.zarr", out, env=s3.env).ok().json[0]["equal"]
+        within(cw, [*mean, out, *sharded], s3.env, memory)
+        assert cw("compare", tmp_path / "mean.zarr", out, env=s3.env).ok().json[0]["equal"]
+    assert requests == sorted(requests, reverse=True) and requests[-1] < requests[0], requests
+
+
 # --- every service --------------------------------------------------------------------------------------------------
 
 
@@ -36,6 +86,21 @@ def copied(service, cw, local):
     key = f"cubes/{service.name}.zarr"
     cw("calc", local, "b = data + 0", "-o", service.url(key), "--overwrite", env=service.env, json=False).ok()
     return service.url(key)
+
+
+def test_shards_are_written_part_by_part_within_the_smallest_budget(service, cw, rows, tmp_path):
+    """One shard of 80 MiB, and five that are in the making at once."""
+    for shard in ("y=5120,x=4096", "y=5120,x=1024"):
+        words = ["calc", rows, "data = data + 1", "--chunk", "y=512,x=512", "--shard", shard, "--codec", "none", "--threads", 2]
+        there, here = service.url(f"parts/{service.name}.zarr"), tmp_path / "here.zarr"
+        refusal = cw(*words, "-o", there, "--overwrite", "--memory", "1MiB", env=service.env)
+        refusal.refused("memory|budget|needs")
+        budget = refusal.smallest_budget()
+        run = cw(*words, "-o", there, "--overwrite", "--memory", budget, env=service.env, measure=True).ok()
+        allowed = runner.as_bytes(budget.rstrip("BKMGTi"), budget.lstrip("0123456789."))
+        assert run.peak <= allowed < 128 * 2**20, f"peak {run.peak / 2**20:.1f} MiB of {budget}\n{run}"
+        cw(*words, "-o", here, "--overwrite").ok()
+        assert cw("compare", here, there, env=service.env).ok().json[0]["equal"]
 
 
 def test_a_cube_in_a_store_answers_as_one_in_a_folder(service, cw, local, tmp_path, copied):

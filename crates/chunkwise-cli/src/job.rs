@@ -313,6 +313,9 @@ impl Ready {
                     let gap = format_bytes(gap.into());
                     writeln!(out, "chunks of a shard no more than {gap} apart are fetched in one request")?;
                 }
+                if let Some(requests) = explained.requests_at_once {
+                    writeln!(out, "at most {requests} requests at once")?;
+                }
                 let threads = self.plan.schedules.iter().map(|s| s.threads).max().unwrap_or(1);
                 writeln!(out, "memory {} on {threads} threads", format_bytes(explained.total.memory_bytes.into()))
             })?,

@@ -136,6 +136,22 @@ pub enum ChunkKeys {
     V2(char),
 }
 
+impl ChunkKeys {
+    /// The key of the chunk at an index, below the path of its array.
+    pub fn key(self, index: &[u64]) -> String {
+        let joined = |separator: char| {
+            let parts: Vec<String> = index.iter().map(u64::to_string).collect();
+            parts.join(separator.encode_utf8(&mut [0; 4]))
+        };
+        match self {
+            ChunkKeys::Default(_) if index.is_empty() => "c".to_owned(),
+            ChunkKeys::Default(separator) => format!("c{separator}{}", joined(separator)),
+            ChunkKeys::V2(_) if index.is_empty() => "0".to_owned(),
+            ChunkKeys::V2(separator) => joined(separator),
+        }
+    }
+}
+
 /// One step of a codec chain, as Zarr v3 writes it (v2 metadata are brought into this form).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Codec {

@@ -11,6 +11,7 @@ use chunkwise::job::output::OutputOptions;
 use chunkwise::store::MemoryStore;
 use chunkwise::write::{Output, Place, RegionOptions, write_region};
 use chunkwise::{Counters, DType, Limits, Request, RunOptions, Statistic, open, prepare};
+use std::path::PathBuf;
 
 /// Counts from 0 to 4095 in 12 bits each, the lower bits first.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ fn main() -> Result<(), BoxError> {
     let plain = open("memory:counts")?;
     let request = Request::reduce(&["time"], &[Statistic::Max]);
     let prepared = prepare(&plain, &request)?;
-    let mut to = OutputOptions::new(std::path::PathBuf::from(&folder));
+    let mut to = OutputOptions::new(PathBuf::from(&folder));
     to.codec = Some("example.twelve".parse()?);
     let limits = Limits { memory: 256 << 20, threads: 2, ..Limits::default() };
     let plan = prepared.plan(&plain, &prepared.arrays(&plain, &to)?.targets(), limits)?;
@@ -96,6 +97,22 @@ fn main() -> Result<(), BoxError> {
                 format!("cell {y}, {x} is {}, expected {}", u16::from_ne_bytes(*cell), larger(y * 21 + x)).into()
             );
         }
+    }
+
+    // A part of a chunk is changed: decoded and encoded again.
+    write_region(
+        &Place::from(PathBuf::from(&folder)),
+        "counts",
+        &[0, 3],
+        &[1, 2],
+        &[7u16, 8],
+        RegionOptions::default(),
+    )?;
+    reader.read(&[0, 0], &mut chunkwise::chunk::Scratch::new(), &mut first)?;
+    let row: Vec<u16> = first.as_chunks().0[..6].iter().map(|cell| u16::from_ne_bytes(*cell)).collect();
+    let expected = [larger(0), larger(1), larger(2), 7, 8, larger(5)];
+    if row != expected {
+        return Err(format!("the row begins {row:?}, expected {expected:?}").into());
     }
     Ok(())
 }

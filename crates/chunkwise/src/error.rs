@@ -21,9 +21,7 @@ pub enum OpenError {
         found: String,
     },
     /// An output whose job was interrupted.
-    #[error(
-        "`{location}` is an unfinished chunkwise job; `--overwrite` makes it anew"
-    )]
+    #[error("`{location}` is an unfinished chunkwise job; `--overwrite` makes it anew")]
     Unfinished {
         /// Location as asked for.
         location: String,

@@ -4,6 +4,7 @@ mod coordinates;
 pub mod output;
 mod placement;
 pub mod plan;
+mod room;
 mod times;
 
 use crate::error::{BoxError, OpenError};

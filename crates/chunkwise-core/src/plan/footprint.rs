@@ -59,6 +59,8 @@ pub(super) struct Footprint<'a> {
     patch_leaves: u64,
     /// For each output array that is sharded.
     shards: Vec<Shards>,
+    /// Bytes of shards on their way, of all arrays together.
+    sending: u64,
     /// Bytes of the largest output chunk.
     output_chunk: u64,
     patches: u64,
@@ -106,6 +108,7 @@ impl<'a> Footprint<'a> {
             _ => &[],
         };
         let outputs = arrays.iter().map(|a| (bytes_of(&a.chunks, a), output_loops(stage, &parts, &a.chunks))).collect();
+        let sharded = arrays.iter().filter(|a| a.shards.is_some());
         let largest = arrays.iter().map(|a| bytes_of(&a.chunks, a)).max().unwrap_or(0);
         Footprint {
             stage,
@@ -117,6 +120,7 @@ impl<'a> Footprint<'a> {
             inputs,
             outputs,
             shards: arrays.iter().filter_map(|a| Shards::of(stage, &parts, a)).collect(),
+            sending: sharded.map(|a| a.sending_bytes).max().unwrap_or(0),
             output_chunk: largest,
             patches: product(most(&WalkDim::patch_count)),
             patch_leaves: product(most(&WalkDim::most_intervals)).max(1),
@@ -170,6 +174,7 @@ impl<'a> Footprint<'a> {
                 for shards in &self.shards {
                     bytes = bytes.saturating_add(shards.bytes(walk));
                 }
+                bytes = bytes.saturating_add(self.sending);
             }
         }
         bytes

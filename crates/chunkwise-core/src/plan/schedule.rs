@@ -45,6 +45,8 @@ pub struct OutputArray {
     /// Bytes that an object keeps which is written piece by piece; `None` where whole objects are kept until they are
     /// complete.
     pub writer_bytes: Option<u64>,
+    /// Bytes of objects on their way that the store keeps, of all arrays together.
+    pub sending_bytes: u64,
 }
 
 impl Target {

@@ -229,17 +229,7 @@ impl ChunkReader {
                 (found.index, Some(within))
             }
         };
-        let joined = |separator: char| {
-            let parts: Vec<String> = object.iter().map(u64::to_string).collect();
-            parts.join(separator.encode_utf8(&mut [0; 4]))
-        };
-        let key = match self.keys {
-            ChunkKeys::Default(_) if object.is_empty() => "c".to_owned(),
-            ChunkKeys::Default(separator) => format!("c{separator}{}", joined(separator)),
-            ChunkKeys::V2(_) if object.is_empty() => "0".to_owned(),
-            ChunkKeys::V2(separator) => joined(separator),
-        };
-        Ok(Address { key: join(&self.path, &key), object, within })
+        Ok(Address { key: join(&self.path, &self.keys.key(&object)), object, within })
     }
 
     /// Fetches a chunk on this thread and decodes it: `out` then holds its cells and nothing else, in C order and
@@ -452,8 +442,8 @@ fn label(variable: &Variable) -> String {
     if variable.path.is_empty() { variable.name.clone() } else { variable.path.clone() }
 }
 
-/// One cell of the fill value; empty for text.
-fn fill(variable: &Variable) -> Result<Vec<u8>, ChunkError> {
+/// One cell of the fill value, zeros where there is none; empty for text.
+pub(crate) fn fill(variable: &Variable) -> Result<Vec<u8>, ChunkError> {
     struct Bytes(Scalar);
     impl ForElement for Bytes {
         type Output = Option<Vec<u8>>;

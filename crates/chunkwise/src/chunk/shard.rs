@@ -216,6 +216,16 @@ impl IndexFormat {
         }
     }
 
+    /// Adds entries of the index as they are stored; its checksum comes behind the last.
+    pub(crate) fn push(self, entries: &[(u64, u64)], bytes: &mut Vec<u8>) {
+        for number in entries.iter().flat_map(|(offset, length)| [offset, length]) {
+            bytes.extend_from_slice(&match self.big_endian {
+                true => number.to_be_bytes(),
+                false => number.to_le_bytes(),
+            });
+        }
+    }
+
     /// Reads the index of `count` inner chunks. Two of them may be the same bytes, but not a part of the same.
     pub(crate) fn parse(self, count: u64, bytes: &[u8]) -> Result<Box<[(u64, u64)]>, DecodeError> {
         let (found, expected) = (bytes.len() as u64, self.size(count));

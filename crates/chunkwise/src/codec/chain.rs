@@ -366,7 +366,7 @@ impl Chain {
         let shape = self.coded_shape(shape);
         bytes = match &self.cells {
             Cells::VlenText => return Err("text of variable length is not written".into()),
-            Cells::Shard(_) => return Err("shards are not made whole".into()),
+            Cells::Shard(shard) => shard.encode(&shape, &bytes)?.into(),
             Cells::Plain { swap: 1 } => bytes,
             Cells::Plain { swap } => {
                 turn(bytes.to_mut(), *swap);

@@ -1,4 +1,4 @@
-//! Shards that are decoded whole: inner ones of shards within shards, and those beside other codecs.
+//! Shards that are made and decoded whole: inner ones of shards within shards, and those beside other codecs.
 
 use super::chain::{Buffers, Chain, itemsize, listed};
 use super::error::{BoxError, ChainError, DecodeError};
@@ -51,6 +51,38 @@ impl WholeShard {
     pub(super) fn encoded_most(&self, shape: &[u64]) -> Result<u64, BoxError> {
         let (_, count) = self.per(shape)?;
         Ok(self.chain.encoded_most(&self.chunk).saturating_mul(count).saturating_add(self.format.size(count)))
+    }
+
+    /// The shard of cells of `shape`. Inner chunks of nothing but the fill value are absent.
+    pub(super) fn encode(&self, shape: &[u64], cells: &[u8]) -> Result<Vec<u8>, BoxError> {
+        let (per, count) = self.per(shape)?;
+        let size = self.format.size(count) as usize;
+        let mut out = vec![0; if self.format.at_start { size } else { 0 }];
+        let mut entries = vec![(u64::MAX, u64::MAX); count as usize];
+        let mut chunk = block::filled(&self.fill, self.chunk.iter().product::<u64>() as usize);
+        let zero = vec![0; shape.len()];
+        for (position, entry) in entries.iter_mut().enumerate() {
+            let first = block::index(position as u64, &per);
+            let first: Vec<u64> = first.iter().zip(&self.chunk).map(|(i, c)| i * c).collect();
+            let target = At { shape: &self.chunk, start: &zero };
+            block::copy(cells, At { shape, start: &first }, &mut chunk, target, &self.chunk, self.fill.len());
+            if block::all_are(&chunk, &self.fill) {
+                continue;
+            }
+            let encoded = self.chain.encode(&self.chunk, &chunk)?;
+            *entry = (out.len() as u64, encoded.len() as u64);
+            out.extend_from_slice(&encoded);
+        }
+        let mut index = Vec::with_capacity(size);
+        self.format.push(&entries, &mut index);
+        if self.format.checksum {
+            index.extend_from_slice(&crc32c::crc32c(&index).to_le_bytes());
+        }
+        match self.format.at_start {
+            true => out[..size].copy_from_slice(&index),
+            false => out.extend_from_slice(&index),
+        }
+        Ok(out)
     }
 
     /// Decodes a shard of `shape` into `out`.

@@ -17,9 +17,6 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-/// Requests on their way at once, at most.
-const REQUESTS: usize = 256;
-
 /// Permits are counted in units of so many bytes.
 const UNIT: u64 = 1024;
 
@@ -30,6 +27,8 @@ pub struct Ahead {
     pub bytes: u64,
     /// Bytes between two chunks of a shard that one request reads with them.
     pub gap: u64,
+    /// Requests on their way at once, at most.
+    pub requests: usize,
 }
 
 /// A fetched chunk, or why there is none.
@@ -73,7 +72,7 @@ impl Feed {
         let slots = Arc::new(Slots::default());
         let all = units(ahead.bytes).max(1);
         let room = Arc::new(Semaphore::new(all as usize));
-        let requests = Arc::new(Semaphore::new(REQUESTS));
+        let requests = Arc::new(Semaphore::new(ahead.requests.max(1)));
         let (stage, readers, order) = (stage.clone(), readers.to_vec(), walk.order.clone());
         let into = slots.clone();
         let task = Task::start(&handle, async move {

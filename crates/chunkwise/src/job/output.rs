@@ -66,6 +66,9 @@ pub struct OutputArrays {
     arrays: Vec<ArraySpec>,
     /// By chain, by what is folded, by statistic.
     targets: Vec<Vec<Vec<Target>>>,
+    /// What the store keeps of an object that is written piece by piece, and of those on their way.
+    writer_bytes: Option<u64>,
+    sending_bytes: u64,
 }
 
 impl OutputArrays {
@@ -77,8 +80,8 @@ impl OutputArrays {
                 chunks: spec.chunks.clone(),
                 shards: spec.shards.clone(),
                 cell_bytes: t.output.stored.size() as u64,
-                // Folders append to files.
-                writer_bytes: Some(0),
+                writer_bytes: self.writer_bytes,
+                sending_bytes: self.sending_bytes,
             }
         };
         self.targets.iter().map(|chain| schedule::Target::Arrays(chain.iter().flatten().map(array).collect())).collect()
@@ -108,7 +111,8 @@ impl Prepared {
             }
             targets.push(of_stage);
         }
-        Ok(OutputArrays { arrays, targets })
+        let (writer_bytes, sending_bytes) = options.place.held_bytes();
+        Ok(OutputArrays { arrays, targets, writer_bytes, sending_bytes })
     }
 
     /// Runs the request into a new Zarr cube.
@@ -123,7 +127,7 @@ impl Prepared {
         counters: &Counters,
         run: &RunOptions,
     ) -> Result<Written, JobError> {
-        let OutputArrays { mut arrays, targets } = self.arrays(cube, options)?;
+        let OutputArrays { mut arrays, targets, .. } = self.arrays(cube, options)?;
         let mut whole = Whole::new();
         self.coordinates(cube, options, &mut arrays, &mut whole)?;
         let names: Vec<String> = arrays.iter().map(|a: &ArraySpec| a.path.clone()).collect();
@@ -148,7 +152,7 @@ impl Prepared {
             attrs,
         };
         let failed = |e: crate::write::WriteError| JobError::Write(e.into());
-        let writer = CubeWriter::begin(output, arrays).map_err(failed)?;
+        let writer = CubeWriter::begin(output, arrays).map_err(failed)?.with_sending_bytes(plan.sending);
         let result = (|| {
             for (array, bytes) in whole {
                 writer.write_whole(array, &bytes).map_err(failed)?;

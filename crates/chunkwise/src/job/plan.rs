@@ -1,5 +1,6 @@
 //! How a request is run within its memory, and what it will cost.
 
+use super::room::{Room, Way};
 use super::{JobError, MOST_ROWS, Prepared, keeps_stored};
 use crate::chunk::ChunkReader;
 use crate::exec::{self, Ahead, Counters, ExecError, NoSink, RunOptions, Sink, StageSchedule};
@@ -12,15 +13,13 @@ use crate::store::Access;
 use chunkwise_core::cube::Packing;
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::cost::Cost;
-use chunkwise_core::plan::fetch::{Prices, gap};
+use chunkwise_core::plan::fetch::Prices;
 use chunkwise_core::plan::schedule::{Allowance, Fetch, Redecode, Schedule, Target, schedule};
 use serde::Serialize;
 use thiserror::Error;
 
 /// Bytes of a cell of a table: its name, its value, its text. Measured: 99,000 rows of 16 columns take 290 a cell.
 const TABLE_CELL: u64 = 320;
-/// Encoded bytes of polled stores that are on their way or wait, at most.
-const FEED: u64 = 64 << 20;
 /// What the indexes of shards take beside their entries.
 const INDEX_SLACK: u64 = 1 << 20;
 /// Leaves of a stage whose requests are told one by one; of more, the most that there can be.
@@ -58,6 +57,8 @@ pub struct Planned {
     pub fetch: Ahead,
     /// Bytes of the indexes of shards that are kept.
     pub index_bytes: u64,
+    /// Room for chunks on their way to where they are written; nothing where that takes no time.
+    pub sending: u64,
 }
 
 /// What a plan says before it runs.
@@ -68,6 +69,8 @@ pub struct Explained {
     pub total: Figures,
     /// Bytes between two chunks of a shard that one request reads with them; `None` where each chunk is read by itself.
     pub coalesced_gap_bytes: Option<u64>,
+    /// Requests for chunks on their way at once, at most; `None` where the store answers at once.
+    pub requests_at_once: Option<u64>,
     /// Each stage.
     pub stages: Vec<ExplainedStage>,
 }
@@ -161,7 +164,7 @@ pub struct Figures {
 
 impl Explained {
     /// What the stages cost together, in a process of `memory_bytes`.
-    fn of(stages: Vec<ExplainedStage>, memory_bytes: u64, coalesced_gap_bytes: Option<u64>) -> Explained {
+    fn of(stages: Vec<ExplainedStage>, memory_bytes: u64, fetch: Option<Ahead>) -> Explained {
         let nothing = Figures {
             chunks: 0,
             requests: 0,
@@ -174,7 +177,9 @@ impl Explained {
             memory_bytes,
         };
         let total = stages.iter().fold(nothing, |all, s| all.plus(s.figures));
-        Explained { total, coalesced_gap_bytes, stages }
+        let coalesced_gap_bytes = fetch.map(|fetch| fetch.gap);
+        let requests_at_once = fetch.map(|fetch| fetch.requests as u64);
+        Explained { total, coalesced_gap_bytes, requests_at_once, stages }
     }
 
     /// This and another job, of which one follows the other: stages of the same name and place count as one.
@@ -187,7 +192,11 @@ impl Explained {
                 None => self.stages.push(stage),
             }
         }
-        Explained::of(self.stages, memory, self.coalesced_gap_bytes.or(other.coalesced_gap_bytes))
+        Explained {
+            coalesced_gap_bytes: self.coalesced_gap_bytes.or(other.coalesced_gap_bytes),
+            requests_at_once: self.requests_at_once.max(other.requests_at_once),
+            ..Explained::of(self.stages, memory, None)
+        }
     }
 }
 
@@ -241,29 +250,54 @@ impl Prepared {
         if table && rows > MOST_ROWS {
             return Err(JobError::TooManyRows { rows });
         }
-        let access = cube.store.access();
-        let (fetch, ahead) = match access {
-            Access::Inline => (Fetch::Inline, Ahead::default()),
-            Access::Polled => {
-                let (latency, bandwidth) = access.pace();
-                let gap = gap(latency, bandwidth, limits.prices);
-                (Fetch::Ahead, Ahead { bytes: FEED.min(limits.memory / 4), gap })
+        let polled = cube.store.access() == Access::Polled;
+        let arrays = targets.iter().filter_map(|t| if let Target::Arrays(arrays) = t { Some(arrays) } else { None });
+        let chunks = arrays.flatten().filter(|array| array.shards.is_none());
+        let sends = chunks.map(|array| array.sending_bytes).max().unwrap_or(0);
+        let room =
+            |memory: u64, way: Way| Room::of(polled.then(|| cube.store.access()), sends, limits.prices, memory, way);
+        let mut needed = 0;
+        for way in [Way::Usual, Way::Least] {
+            match self.fit(cube, targets, limits, room(limits.memory, way)) {
+                Ok(planned) => return Ok(planned),
+                Err(bytes) => needed = bytes,
             }
-        };
+        }
+        // What is taken beside the schedules grows with the budget: the smallest budget that holds both. In whole MiB, so
+        // that what is told works when it is given back.
+        let mut least = 0;
+        loop {
+            let base = self.base(room(least, Way::Least), Limits { memory: least, ..limits }, table).0;
+            match base.saturating_add(needed).checked_next_multiple_of(1 << 20) {
+                Some(bytes) if bytes > least => least = bytes,
+                _ => return Err(Refused { needed: least }.into()),
+            }
+        }
+    }
+
+    /// Bytes that are taken beside the schedules, and those of them for indexes of shards.
+    fn base(&self, room: Room, limits: Limits, table: bool) -> (u64, u64) {
         let indexes = self.chains.iter().flatten().map(Stage::index_bytes);
         let (all, largest) = indexes.fold((0, 0), |(a, b), (c, d)| (a.max(c), b.max(d)));
         let index_bytes = all.min((limits.memory / 16).max(largest)).saturating_add(all.min(INDEX_SLACK));
         // While an index is read there are its bytes, and a part of it in order.
         let index_read = largest.saturating_mul(2 * limits.threads.max(1) as u64);
-        let held = self.cells_beside.saturating_add(if table { rows.saturating_mul(self.table_columns()) } else { 0 });
-        let base = [ahead.bytes, index_bytes, index_read, held.saturating_mul(TABLE_CELL)]
+        let rows = if table { self.rows().saturating_mul(self.table_columns()) } else { 0 };
+        let held = self.cells_beside.saturating_add(rows);
+        let base = [room.bytes(), index_bytes, index_read, held.saturating_mul(TABLE_CELL)]
             .into_iter()
             .fold(memory::base(), u64::saturating_add);
+        (base, index_bytes)
+    }
+
+    /// Fits the request into `limits` with `room` for what is on its way; else the fewest bytes that its schedules take.
+    fn fit(&self, cube: &OpenCube, targets: &[Target], limits: Limits, room: Room) -> Result<Planned, u64> {
+        let (base, index_bytes) = self.base(room, limits, targets.contains(&Target::Memory));
         let allowed = Allowance {
             bytes: limits.memory.saturating_sub(base),
             threads: limits.threads.max(1),
             redecode: limits.redecode,
-            fetch,
+            fetch: if cube.store.access() == Access::Polled { Fetch::Ahead } else { Fetch::Inline },
         };
         let mut schedules = Vec::new();
         let mut needed = None;
@@ -282,11 +316,10 @@ impl Prepared {
             needed = needed.max(Some(carried));
         }
         if let Some(bytes) = needed {
-            // Up to whole MiB, so that what is told works when it is given back.
-            return Err(Refused { needed: base.saturating_add(bytes).next_multiple_of(1 << 20) }.into());
+            return Err(bytes);
         }
         let most = schedules.iter().map(|s| s.bytes).max().unwrap_or(0).max(carried);
-        Ok(Planned { schedules, memory: base + most, fetch: ahead, index_bytes })
+        Ok(Planned { schedules, memory: base + most, fetch: room.fetch, index_bytes, sending: room.sending })
     }
 
     /// Fits the request into `limits`, for [`Prepared::records`].
@@ -381,7 +414,7 @@ impl Prepared {
             }
         }
         let polled = cube.store.access() == Access::Polled;
-        Ok(Explained::of(stages, plan.memory, polled.then_some(plan.fetch.gap)))
+        Ok(Explained::of(stages, plan.memory, polled.then_some(plan.fetch)))
     }
 
     /// Number of partitions of stage `k` of chain `i`: its patches in all tiles.

@@ -32,6 +32,21 @@ pub(crate) fn fetch_document(store: &dyn Store, key: &str) -> Result<Option<Map<
     fetch(store, key, CONSOLIDATED_MIB)
 }
 
+/// The array at a path as it is stored, without its attributes; `None` where there is none.
+///
+/// # Errors
+/// Its metadata cannot be read.
+pub(crate) fn stored_array(store: &dyn Store, path: &str) -> Result<Option<Variable>, OpenError> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    if let Some(mut document) = fetch(store, &join(path, "zarr.json"), DOCUMENT_MIB)? {
+        document.remove("attributes");
+        let is_array = node(&document) == Node::Array;
+        return Ok(is_array.then(|| v3::variable(name, path.to_owned(), document)));
+    }
+    let zarray = fetch(store, &join(path, ".zarray"), DOCUMENT_MIB)?;
+    Ok(zarray.map(|zarray| v2::variable(name, path.to_owned(), &zarray, Attrs::new())))
+}
+
 /// Journal of a job whose output is not complete.
 const JOURNAL: &str = ".chunkwise-job.json";
 

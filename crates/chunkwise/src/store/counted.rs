@@ -1,6 +1,6 @@
 //! A store that counts what is asked of it.
 
-use super::{Access, BoxFuture, ByteRange, Entry, ObjectWriter, Store, StoreError};
+use super::{Access, BoxFuture, ByteRange, Entry, ObjectWriter, PutDone, Store, StoreError};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Wraps a store and counts requests and bytes; for tests, and for the summary of a run.
@@ -99,11 +99,17 @@ impl<S: Store> Store for Counted<S> {
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.inner.put(key, bytes)
     }
+    fn put_later(&self, key: &str, bytes: Vec<u8>, done: PutDone) {
+        self.inner.put_later(key, bytes, done);
+    }
     fn writer(&self, key: &str) -> Result<Option<Box<dyn ObjectWriter>>, StoreError> {
         self.inner.writer(key)
     }
     fn writer_bytes(&self) -> Option<u64> {
         self.inner.writer_bytes()
+    }
+    fn sending_bytes(&self) -> u64 {
+        self.inner.sending_bytes()
     }
     fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         self.inner.put_if_absent(key, bytes)

@@ -81,6 +81,9 @@ pub enum Entry {
 /// A future on the heap, as [`Store::get_async`] gives it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What is called when an object is stored, as [`Store::put_later`] does.
+pub type PutDone = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
 /// Encoded bytes by key.
 ///
 /// An object that is absent is `Ok(None)`; one that cannot be read is an error. The two are never confused.
@@ -137,6 +140,11 @@ pub trait Store: Send + Sync + Debug {
     /// It cannot be written.
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError>;
 
+    /// Stores an object whole and calls `done` when that is so, or has failed: at once, or later from another thread.
+    fn put_later(&self, key: &str, bytes: Vec<u8>, done: PutDone) {
+        done(self.put(key, &bytes));
+    }
+
     /// Begins an object that is written piece by piece; `None` where the store has no way to do so, and whole objects
     /// are [put](Store::put). Ask [`writer`], which then keeps the pieces until the end.
     ///
@@ -150,6 +158,11 @@ pub trait Store: Send + Sync + Debug {
     /// Bytes that one writer of [`Store::writer`] keeps at most beside what it is given; `None` where there are none.
     fn writer_bytes(&self) -> Option<u64> {
         None
+    }
+
+    /// Bytes of objects on their way that the store keeps at most, of all its writers together.
+    fn sending_bytes(&self) -> u64 {
+        0
     }
 
     /// Stores an object where there is none of that key; `false` where there is one.
@@ -208,11 +221,17 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
         (**self).put(key, bytes)
     }
+    fn put_later(&self, key: &str, bytes: Vec<u8>, done: PutDone) {
+        (**self).put_later(key, bytes, done);
+    }
     fn writer(&self, key: &str) -> Result<Option<Box<dyn ObjectWriter>>, StoreError> {
         (**self).writer(key)
     }
     fn writer_bytes(&self) -> Option<u64> {
         (**self).writer_bytes()
+    }
+    fn sending_bytes(&self) -> u64 {
+        (**self).sending_bytes()
     }
     fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         (**self).put_if_absent(key, bytes)

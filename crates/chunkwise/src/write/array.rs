@@ -5,7 +5,7 @@ use super::error::WriteError;
 use crate::codec::chain::Chain;
 use crate::codec::{CodecChoice, Filter};
 use chunkwise_core::cf::encode::{fill_value_attr, scalar_to_bytes};
-use chunkwise_core::cube::{Attrs, DataType, TextKind};
+use chunkwise_core::cube::{Attrs, ChunkKeys, DataType, TextKind};
 use chunkwise_core::dtype::{DType, Scalar};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, json};
@@ -223,14 +223,11 @@ impl ArrayWriter {
 
     /// Key of a stored object, by its index among stored objects (chunks, or shards where the array is sharded).
     pub fn key(&self, object: &[u64]) -> String {
-        let index: Vec<String> = object.iter().map(u64::to_string).collect();
-        let name = match self.spec.zarr {
-            ZarrVersion::V3 if index.is_empty() => "c".to_owned(),
-            ZarrVersion::V3 => format!("c/{}", index.join("/")),
-            ZarrVersion::V2 if index.is_empty() => "0".to_owned(),
-            ZarrVersion::V2 => index.join("."),
+        let keys = match self.spec.zarr {
+            ZarrVersion::V3 => ChunkKeys::Default('/'),
+            ZarrVersion::V2 => ChunkKeys::V2('.'),
         };
-        crate::store::join(&self.spec.path, &name)
+        crate::store::join(&self.spec.path, &keys.key(object))
     }
 
     /// First cell and number of cells of a chunk, clipped to the array.

@@ -8,9 +8,10 @@ use super::error::WriteError;
 use super::group::{self, Nodes};
 use super::journal::{InputIdentity, JOURNAL, Journal, JournalHead, Keeper};
 use super::lock::{self, ObjectLock};
+use super::outbox::{Failed, Outbox};
 use super::place::{self, FolderLock, Place};
 use super::shard::{self, Shards};
-use crate::store::{Store, join};
+use crate::store::{Access, Store, join};
 use chunkwise_core::cube::Attrs;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -92,6 +93,7 @@ pub struct CubeWriter {
     journal: Option<Mutex<Keeper>>,
     arrays: Vec<ArrayWriter>,
     shards: Shards,
+    outbox: Outbox,
     counts: [AtomicU64; 4],
 }
 
@@ -155,8 +157,15 @@ impl CubeWriter {
         folder: Option<Folder>,
         arrays: Vec<ArrayWriter>,
     ) -> CubeWriter {
-        let (shards, counts) = (Shards::default(), Default::default());
-        CubeWriter { output, store, prefix, folder, journal: None, arrays, shards, counts }
+        let (shards, outbox, counts) = (Shards::default(), Outbox::default(), Default::default());
+        CubeWriter { output, store, prefix, folder, journal: None, arrays, shards, outbox, counts }
+    }
+
+    /// Keeps up to so many bytes of chunks on their way to stores that answer after a while; without, one chunk.
+    #[must_use]
+    pub fn with_sending_bytes(mut self, bytes: u64) -> CubeWriter {
+        self.outbox = Outbox::new(bytes);
+        self
     }
 
     fn keep(&mut self, journal: Journal) -> Result<(), WriteError> {
@@ -193,6 +202,7 @@ impl CubeWriter {
         let Some(keeper) = &self.journal else {
             return Ok(());
         };
+        self.flush()?;
         let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let noted = keeper.done(partition, &self.store, &self.prefix);
         noted.map_err(|source| self.object_error(JOURNAL, source))
@@ -205,7 +215,7 @@ impl CubeWriter {
     /// ([`CubeWriter::held_bytes`]). None may come twice.
     ///
     /// # Errors
-    /// No such chunk, a wrong number of bytes, or the object cannot be written (the disk is full).
+    /// No such chunk, a wrong number of bytes, or an object, this one or one before it, cannot be written (the disk is full).
     ///
     /// # Panics
     /// There is no array of that number.
@@ -220,7 +230,7 @@ impl CubeWriter {
         self.counts[usize::from(encoded.is_none())].fetch_add(1, Ordering::Relaxed);
         if array.spec().shards.is_none() {
             return match encoded {
-                Some(bytes) => self.put(&array.key(chunk), &bytes),
+                Some(bytes) => self.put(&array.key(chunk), bytes),
                 None => self.clear(&array.key(chunk)),
             };
         }
@@ -284,10 +294,22 @@ impl CubeWriter {
         Written { chunks, empty, objects, bytes }
     }
 
-    fn put(&self, key: &str, bytes: &[u8]) -> Result<(), WriteError> {
+    fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), WriteError> {
         self.count_object(bytes.len() as u64);
         let key = join(&self.prefix, key);
-        self.store.put(&key, bytes).map_err(|source| self.object_error(&key, source))
+        if self.store.access() == Access::Inline {
+            return self.store.put(&key, &bytes).map_err(|source| self.object_error(&key, source));
+        }
+        self.outbox.put(&self.store, &key, bytes).map_err(|failed| self.not_sent(failed))
+    }
+
+    /// Waits until all chunks that were given are stored.
+    fn flush(&self) -> Result<(), WriteError> {
+        self.outbox.flush(&self.store).map_err(|failed| self.not_sent(failed))
+    }
+
+    fn not_sent(&self, (key, source): Failed) -> WriteError {
+        self.object_error(&key, source)
     }
 
     /// Removes what an earlier run may have left; a new output holds nothing.
@@ -317,6 +339,7 @@ impl CubeWriter {
         while let Some(done) = self.with_target(|target| self.shards.take(&self.arrays, target))? {
             self.shard_done(done)?;
         }
+        self.flush()?;
         let mut nodes = Nodes::new();
         for array in &self.arrays {
             group::add_folders(&mut nodes, &array.spec().path, self.output.zarr);
@@ -380,6 +403,8 @@ impl CubeWriter {
     /// # Errors
     /// Something cannot be removed.
     pub fn abort(mut self) -> Result<(), WriteError> {
+        // What is still on its way would come back behind its removal.
+        self.outbox.settle();
         if self.journal.is_none() {
             for array in &self.arrays {
                 self.store.delete_prefix(&join(&self.prefix, &array.spec().path))?;

@@ -8,6 +8,7 @@ mod group;
 mod journal;
 mod labels;
 mod lock;
+mod outbox;
 mod place;
 mod region;
 mod shard;

@@ -88,6 +88,16 @@ impl Place {
         }
     }
 
+    /// Bytes that the store keeps of an object that is written piece by piece (`None`: all of it), and of all objects on
+    /// their way.
+    pub(crate) fn held_bytes(&self) -> (Option<u64>, u64) {
+        match self {
+            // Files are appended to.
+            Place::Folder(_) | Place::Zip(_) => (Some(0), 0),
+            Place::Store(store) => (store.writer_bytes(), store.sending_bytes()),
+        }
+    }
+
     /// The store at the place, where there is something.
     pub(crate) fn existing(&self) -> Result<Option<Arc<dyn Store>>, WriteError> {
         Ok(match self {

@@ -7,18 +7,18 @@ use super::error::WriteError;
 use super::journal::JOURNAL;
 use super::lock::{self, ObjectLock};
 use super::place::Place;
+use crate::chunk;
+use crate::codec::chain::{Buffers, Chain};
+use crate::error::OpenError;
+use crate::open;
 use crate::store::{Access, ByteRange, Store, StoreError, join};
+use chunkwise_core::cube::{ChunkKeys, ChunkSizes};
 use chunkwise_core::dtype::{DType, Element};
 use inner::Inner;
-use serde_json::Value;
-use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use zarrs::array::codec::{ShardingCodecOptions, SubchunkWriteOrder};
-use zarrs::array::{Array, ArrayBytes, ArrayMetadata, ArrayToBytesCodecTraits, CodecOptions, CodecSpecificOptions};
-use zarrs::storage::store::MemoryStore as NoStore;
 
 /// How a region is written.
 #[derive(Clone, Copy, Debug)]
@@ -176,7 +176,7 @@ pub fn write_region<T: Element>(
     {
         return Err(RegionError::NotBool { array: variable.to_owned(), found });
     }
-    let has = target.array.shape();
+    let has = &target.shape;
     let fits = |((&s, &n), &h): ((&u64, &u64), &u64)| s.checked_add(n).is_some_and(|end| end <= h);
     if start.len() != has.len() || shape.len() != has.len() || !start.iter().zip(shape).zip(has).all(fits) {
         return Err(RegionError::Outside {
@@ -211,15 +211,22 @@ struct Target {
     /// The folder of the array, where it is in one.
     folder: Option<PathBuf>,
     path: String,
-    array: Array<NoStore>,
+    shape: Vec<u64>,
     dtype: DType,
+    keys: ChunkKeys,
     /// Cells of a stored object.
     chunk: Vec<u64>,
     fill: Vec<u8>,
     skips_fill: bool,
-    codec: CodecOptions,
-    /// What is in a stored object, where it is a shard that need not be whole in memory.
-    inner: Option<Inner>,
+    stored: Stored,
+}
+
+/// What a stored object is.
+enum Stored {
+    /// A chunk, or a shard that only other codecs around it can decode.
+    Chunk(Chain),
+    /// A shard that need not be whole in memory.
+    Shard(Inner),
 }
 
 impl Target {
@@ -244,63 +251,47 @@ impl Target {
                 return Err(WriteError::Unfinished { location: place.location() }.into());
             }
         }
-        let mut found = None;
-        for name in ["zarr.json", ".zarray"] {
-            if let Some(bytes) = store.get(&join(path, name), ByteRange::Whole)? {
-                found = Some(bytes);
-                break;
-            }
+        let variable = open::stored_array(store.as_ref(), path).map_err(|error| match error {
+            OpenError::Store(error) => RegionError::Store(error),
+            other => bad(other.to_string()),
+        })?;
+        let variable = variable.ok_or_else(none)?;
+        if let Some(problem) = &variable.problem {
+            return Err(bad(problem.clone()));
         }
-        let bytes = found.ok_or_else(none)?;
-        let mut node: Value =
-            serde_json::from_slice(&bytes).map_err(|e| bad(format!("its metadata are no JSON ({e})")))?;
-        if node.get("node_type").is_some_and(|t| t != "array") {
-            return Err(none());
-        }
-        let dtype =
-            element(&mut node).ok_or_else(|| bad(format!("its type `{}` holds no numbers", type_name(&node))))?;
-        let skips_fill = !node["fill_value"].is_null();
-        let codecs = node.clone();
-        let metadata: ArrayMetadata =
-            serde_json::from_value(node).map_err(|e| bad(format!("its metadata cannot be understood ({e})")))?;
-        let array =
-            Array::new_with_metadata(Arc::new(NoStore::new()), "/", metadata).map_err(|e| bad(e.to_string()))?;
-        let in_order = CodecSpecificOptions::default()
-            .with_option(ShardingCodecOptions::default().with_subchunk_write_order(SubchunkWriteOrder::C));
-        let array = array.with_codec_specific_options(&in_order);
-        let rank = array.shape().len();
-        let chunk: Vec<u64> = match array.chunk_shape(&vec![0; rank]) {
-            Ok(shape) => shape.iter().map(|n| n.get()).collect(),
-            // An array without cells has no chunk.
-            Err(_) => vec![1; rank],
+        let of = &variable.dtype;
+        let dtype = of.number().ok_or_else(|| bad(format!("its type `{}` holds no numbers", of.name())))?;
+        let regular = |sizes: &[ChunkSizes]| -> Result<Vec<u64>, RegionError> {
+            let size = |sizes: &ChunkSizes| match sizes {
+                ChunkSizes::Regular(n) => Some(*n),
+                ChunkSizes::Listed(_) => None,
+            };
+            let sizes: Option<Vec<u64>> = sizes.iter().map(size).collect();
+            sizes.ok_or_else(|| bad("its chunk grid `rectilinear` cannot be written".to_owned()))
         };
-        let regular = array.metadata();
-        if let ArrayMetadata::V3(v3) = regular
-            && v3.chunk_grid.name() != "regular"
-        {
-            return Err(bad(format!("its chunk grid `{}` cannot be written", v3.chunk_grid.name())));
-        }
-        let inner = Inner::of(&codecs, &chunk).map_err(&bad)?;
+        let chunk = regular(variable.shards.as_ref().unwrap_or(&variable.chunks))?;
         let cells = chunk.iter().try_fold(dtype.size() as u64, |n, &c| n.checked_mul(c));
         if cells.is_none_or(|bytes| bytes > isize::MAX as u64) {
             return Err(bad(format!("its chunks of {chunk:?} cells are too large")));
         }
-        let fill = array.fill_value().as_ne_bytes().to_vec();
-        if fill.len() != dtype.size() {
-            return Err(bad("its fill value is not of its type".to_owned()));
-        }
+        let fill = chunk::fill(&variable).map_err(|e| bad(chain(&e)))?;
+        let codecs = &variable.encoding.codecs;
+        let stored = match (&variable.shards, codecs.as_slice()) {
+            (Some(_), [codec]) => Inner::of(of, &fill, codec, regular(&variable.chunks)?, &chunk).map(Stored::Shard),
+            _ => Chain::new(of, &fill, codecs, &chunk).map(Stored::Chunk).map_err(|e| chain(&e)),
+        };
         Ok(Target {
             store,
             location: place.location(),
             folder,
             path: path.to_owned(),
-            array,
+            stored: stored.map_err(bad)?,
+            skips_fill: variable.fill_value.is_some(),
+            keys: variable.encoding.keys,
+            shape: variable.shape,
             dtype,
             chunk,
             fill,
-            skips_fill,
-            codec: CodecOptions::default().with_concurrent_target(1).with_store_empty_chunks(false),
-            inner,
         })
     }
 
@@ -375,7 +366,7 @@ impl Target {
     }
 
     fn key(&self, index: &[u64]) -> String {
-        join(&self.path, self.array.chunk_key(index).as_str())
+        join(&self.path, &self.keys.key(index))
     }
 
     /// Where block and chunk meet.
@@ -383,7 +374,7 @@ impl Target {
         let mut part = Part { whole: true, in_chunk: Vec::new(), in_block: Vec::new(), count: Vec::new() };
         for (d, &i) in index.iter().enumerate() {
             let begin = i * self.chunk[d];
-            let end = (begin + self.chunk[d]).min(self.array.shape()[d]);
+            let end = (begin + self.chunk[d]).min(self.shape[d]);
             let from = begin.max(block.start[d]);
             let to = end.min(block.start[d] + block.shape[d]);
             part.whole &= from == begin && to == end;
@@ -396,30 +387,22 @@ impl Target {
 
     fn write_object(&self, index: &[u64], block: Block<'_>) -> Result<RegionWritten, RegionError> {
         let (key, part) = (self.key(index), self.part(index, block));
-        let name = self.array.chunk_key(index);
+        let name = self.keys.key(index);
         // A whole chunk is locked too: else it could fall between another's reading and writing, and be lost.
-        let _lock =
-            ObjectLock::take(&format!("{}\0{}", self.location, self.path), self.folder.as_deref(), name.as_str())?;
-        if let Some(inner) = &self.inner {
-            return self.write_shard(inner, index, &key, part.whole, block);
-        }
+        let _lock = ObjectLock::take(&format!("{}\0{}", self.location, self.path), self.folder.as_deref(), &name)?;
+        let codecs = match &self.stored {
+            Stored::Shard(inner) => return self.write_shard(inner, index, &key, part.whole, block),
+            Stored::Chunk(codecs) => codecs,
+        };
         let size = self.dtype.size();
-        let shape = self.array.chunk_shape(index).map_err(|e| self.unsupported(&e))?;
         let cells = self.chunk.iter().product::<u64>() as usize;
         let mut chunk = None;
         if !part.whole
             && let Some(encoded) = self.store.get(&key, ByteRange::Whole)?
         {
-            let bad = |problem: String| self.bad(&key, problem);
-            let decoded = self
-                .array
-                .codecs()
-                .decode(Cow::Owned(encoded), &shape, self.array.data_type(), self.array.fill_value(), &self.codec)
-                .and_then(|bytes| Ok(bytes.into_fixed()?.into_owned()))
-                .map_err(|e| bad(e.to_string()))?;
-            if decoded.len() != cells * size {
-                return Err(bad(format!("{} bytes, expected {}", decoded.len(), cells * size)));
-            }
+            let mut decoded = Vec::new();
+            let done = codecs.decode(&self.chunk, &encoded, &mut Buffers::default(), &mut decoded);
+            done.map_err(|e| self.bad(&key, chain(&e)))?;
             chunk = Some(decoded);
         }
         let mut chunk = chunk.unwrap_or_else(|| block::filled(&self.fill, cells));
@@ -432,17 +415,13 @@ impl Target {
             self.store.delete(&key).map_err(|source| self.failed(&key, source))?;
             return Ok(written);
         }
-        let encoded = self
-            .array
-            .codecs()
-            .encode(ArrayBytes::new_flen(chunk), &shape, self.array.data_type(), self.array.fill_value(), &self.codec)
-            .map_err(|e| self.unsupported(&e))?;
+        let encoded = codecs.encode(&self.chunk, &chunk).map_err(|e| self.unsupported(e.as_ref()))?;
         self.store.put(&key, &encoded).map_err(|source| self.failed(&key, source))?;
         Ok(written)
     }
 
-    fn unsupported(&self, e: &dyn std::error::Error) -> RegionError {
-        RegionError::Unsupported { array: self.path.clone(), problem: e.to_string() }
+    fn unsupported(&self, e: &(dyn std::error::Error + 'static)) -> RegionError {
+        RegionError::Unsupported { array: self.path.clone(), problem: chain(e) }
     }
 
     fn bad(&self, key: &str, problem: String) -> RegionError {
@@ -464,40 +443,10 @@ struct Part {
     count: Vec<u64>,
 }
 
-fn type_name(node: &Value) -> String {
-    let named = node.get("data_type").or(node.get("dtype")).unwrap_or(&Value::Null);
-    match named.get("name").unwrap_or(named) {
-        Value::String(name) => name.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Element type of an array; times of v2, which zarrs does not know, become the integers that they are stored as.
-fn element(node: &mut Value) -> Option<DType> {
-    let name = type_name(node);
-    if node.get("data_type").is_some() {
-        return match name.as_str() {
-            "numpy.datetime64" | "numpy.timedelta64" => Some(DType::Int64),
-            name => DType::from_name(name),
-        };
-    }
-    let kind = name.get(1..)?;
-    if kind.starts_with("M8") || kind.starts_with("m8") {
-        node["dtype"] = format!("{}i8", name.get(..1)?).into();
-        if node["fill_value"] == "NaT" {
-            node["fill_value"] = i64::MIN.into();
-        }
-        return Some(DType::Int64);
-    }
-    DType::ALL.into_iter().find(|d| {
-        let letter = match d {
-            DType::Bool => 'b',
-            d if d.is_float() => 'f',
-            d if d.is_signed_int() => 'i',
-            _ => 'u',
-        };
-        kind == format!("{letter}{}", d.size())
-    })
+/// An error and its causes, as one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

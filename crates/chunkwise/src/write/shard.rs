@@ -237,12 +237,7 @@ impl ShardFile {
         // In pieces: an index may be large.
         for entries in self.index.chunks(1 << 12) {
             piece.clear();
-            for number in entries.iter().flat_map(|(offset, length)| [offset, length]) {
-                piece.extend_from_slice(&match self.format.big_endian {
-                    true => number.to_be_bytes(),
-                    false => number.to_le_bytes(),
-                });
-            }
+            self.format.push(entries, &mut piece);
             sum = crc32c::crc32c_append(sum, &piece);
             writer.append(&piece)?;
         }

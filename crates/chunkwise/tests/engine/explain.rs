@@ -79,7 +79,7 @@ fn ten_million_chunks_are_explained_from_their_metadata_alone() {
     begin::<f32>(Place::Store(store.clone()), &[lies]).finish().unwrap();
     let cube = open(store);
     // Over all of them; each for itself; each into a chunk of a new cube; within as little as there may be.
-    let array = OutputArray { chunks: vec![1], shards: None, cell_bytes: 4, writer_bytes: Some(0) };
+    let array = OutputArray { chunks: vec![1], shards: None, cell_bytes: 4, writer_bytes: Some(0), sending_bytes: 0 };
     let (nowhere, arrays) = (Target::Nothing, Target::Arrays(vec![array]));
     let much = 256 << 20;
     for (over, output, target, memory) in [

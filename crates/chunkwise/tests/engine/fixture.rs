@@ -148,7 +148,7 @@ pub(crate) fn schedules(prepared: &Prepared, threads: usize) -> [Schedule; 3] {
 }
 
 pub(crate) fn planned(schedule: Schedule) -> Planned {
-    Planned { schedules: vec![schedule], memory: 0, fetch: Ahead::default(), index_bytes: 1 << 20 }
+    Planned { schedules: vec![schedule], memory: 0, fetch: Ahead::default(), index_bytes: 1 << 20, sending: 0 }
 }
 
 /// Runs the one chain of a request; its columns.

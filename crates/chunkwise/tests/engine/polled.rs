@@ -122,7 +122,7 @@ fn request() -> Request {
 
 fn plan(cube: &OpenCube, threads: usize, feed_bytes: u64) -> Planned {
     let [.., large] = schedules(&prepared(cube, &request()), threads);
-    Planned { fetch: Ahead { bytes: feed_bytes, gap: 0 }, ..planned(large) }
+    Planned { fetch: Ahead { bytes: feed_bytes, gap: 0, requests: 256 }, ..planned(large) }
 }
 
 /// Runs in a thread of its own; a run that does not end within a minute fails.
@@ -190,7 +190,7 @@ fn neighbours_in_a_shard_are_one_request_as_the_plan_says() {
                 let (store, cube) = slow_in(Mischief::None, Some(&shards));
                 let prepared = prepared(&cube, &job());
                 let [.., large] = schedules(&prepared, 2);
-                let plan = Planned { fetch: Ahead { bytes, gap }, ..planned(large) };
+                let plan = Planned { fetch: Ahead { bytes, gap, requests: 256 }, ..planned(large) };
                 let said = prepared.explain(&cube, &plan).unwrap();
                 assert_eq!(said.coalesced_gap_bytes, Some(gap));
                 let sink = MemorySink::new(stage(&prepared));

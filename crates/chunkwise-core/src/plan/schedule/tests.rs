@@ -66,7 +66,13 @@ fn allowed(mib: u64, threads: usize) -> Allowance {
 }
 
 fn into(chunks: &[u64]) -> Target {
-    Target::Arrays(vec![OutputArray { chunks: chunks.to_vec(), shards: None, cell_bytes: 4, writer_bytes: Some(0) }])
+    Target::Arrays(vec![OutputArray {
+        chunks: chunks.to_vec(),
+        shards: None,
+        cell_bytes: 4,
+        writer_bytes: Some(0),
+        sending_bytes: 0,
+    }])
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use super::place::parts;
 use super::profile::profile;
 use super::wire::{Metadata, Watch};
-use super::{Inner, RemoteStore, Service};
+use super::{Inner, PARTS, RemoteStore, Service};
 use crate::runtime;
 use crate::store::{StorageOptions, StoreError, secret};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
 use object_store::azure::{AzureConfigKey, AzureCredential, MicrosoftAzureBuilder};
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
+use object_store::multipart::MultipartStore;
 use object_store::{ClientConfigKey, ClientOptions, ObjectStore, RetryConfig, StaticCredentialProvider};
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -48,22 +49,22 @@ pub(crate) fn open(location: &str, options: &StorageOptions) -> Result<Arc<Remot
         location: secret::mask(location),
         reason: secret::mask(&super::retry::root(&error)),
     };
-    let (client, service, anonymous, prefix): (Arc<dyn ObjectStore>, _, _, _) = match parts.scheme.as_str() {
+    let (client, service, anonymous, prefix): (Client, _, _, _) = match parts.scheme.as_str() {
         "s3" | "s3a" => {
             let (builder, anonymous) = s3(&parts.bucket, options, &times)?;
-            (Arc::new(builder.build().map_err(bad)?), Service::S3, anonymous, parts.prefix)
+            (in_parts(builder.build().map_err(bad)?), Service::S3, anonymous, parts.prefix)
         }
         "gs" | "gcs" => {
             let (builder, anonymous) = gcs(&parts.bucket, options, &times)?;
-            (Arc::new(builder.build().map_err(bad)?), Service::Gcs, anonymous, parts.prefix)
+            (in_parts(builder.build().map_err(bad)?), Service::Gcs, anonymous, parts.prefix)
         }
         "http" | "https" => {
             let (builder, anonymous) = http(location, options, &times)?;
-            (Arc::new(builder.build().map_err(bad)?), Service::Http, anonymous, String::new())
+            ((Arc::new(builder.build().map_err(bad)?), None), Service::Http, anonymous, String::new())
         }
         _ => {
             let (builder, anonymous) = azure(&parts.bucket, parts.account, options, &times)?;
-            (Arc::new(builder.build().map_err(bad)?), Service::Azure, anonymous, parts.prefix)
+            (in_parts(builder.build().map_err(bad)?), Service::Azure, anonymous, parts.prefix)
         }
     };
     let handle = runtime::handle().map_err(|source| StoreError::Io {
@@ -72,8 +73,10 @@ pub(crate) fn open(location: &str, options: &StorageOptions) -> Result<Arc<Remot
         key: ".".to_owned(),
         source,
     })?;
+    let (client, multipart) = client;
     let inner = Inner {
         client,
+        multipart,
         service,
         location: secret::mask(location.trim_end_matches('/')),
         prefix,
@@ -81,11 +84,20 @@ pub(crate) fn open(location: &str, options: &StorageOptions) -> Result<Arc<Remot
         anonymous,
         retry_timeout: times.retry,
         requests: Semaphore::new(options.count("concurrency")?.unwrap_or(CONCURRENCY)),
+        parts: Arc::new(Semaphore::new(PARTS)),
         handle,
         contact: AtomicBool::new(false),
         repeated: AtomicU64::new(0),
     };
     Ok(Arc::new(RemoteStore { inner: Arc::new(inner) }))
+}
+
+/// A service, and the same where it takes objects in parts.
+type Client = (Arc<dyn ObjectStore>, Option<Arc<dyn MultipartStore>>);
+
+fn in_parts(service: impl ObjectStore + MultipartStore) -> Client {
+    let service = Arc::new(service);
+    (service.clone(), Some(service))
 }
 
 struct Times {

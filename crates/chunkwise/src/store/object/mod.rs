@@ -7,20 +7,23 @@ mod connect;
 mod place;
 mod profile;
 mod retry;
+mod upload;
 mod wire;
 
 pub(super) use connect::{knows_option, open};
 pub(super) use place::{is_remote, split};
 
-use super::{Access, Asked, BoxFuture, ByteRange, Contact, Entry, Store, StoreError, check_key, large, secret};
+use super::{
+    Access, Asked, BoxFuture, ByteRange, Contact, Entry, ObjectWriter, PutDone, Store, StoreError, check_key, large,
+    secret,
+};
 use crate::error::BoxError;
 use crate::runtime;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, WriteMultipart,
-};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use retry::{Failure, Tries, judge};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -30,14 +33,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use upload::Upload;
 use wire::{SEEN, Seen};
 
-/// Objects above this size are written in parts.
-const MULTIPART: usize = 64 << 20;
-/// Bytes of a part: 10,000 of them, the most that S3 takes, are 156 GiB.
-const PART: usize = 16 << 20;
-/// Parts on their way at once.
-const PARTS: usize = 4;
+/// Whole objects above this size are written in parts.
+const MULTIPART: usize = 32 << 20;
+/// Parts on their way at once, of all objects of a store.
+const PARTS: usize = 3;
 /// Objects that one call of `delete_prefix` removes at once.
 const DELETES: usize = 16;
 
@@ -58,6 +60,8 @@ pub struct RemoteStore {
 
 struct Inner {
     client: Arc<dyn ObjectStore>,
+    /// The same, for objects in parts; web servers have none.
+    multipart: Option<Arc<dyn MultipartStore>>,
     service: Service,
     /// As people write it, without secrets.
     location: String,
@@ -67,6 +71,8 @@ struct Inner {
     anonymous: bool,
     retry_timeout: Duration,
     requests: Semaphore,
+    /// Room for parts on their way.
+    parts: Arc<Semaphore>,
     handle: Handle,
     /// Whether the server has answered, whatever it said.
     contact: AtomicBool,
@@ -100,7 +106,19 @@ impl Inner {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let mut tries = Tries::new(self.retry_timeout);
+        self.tried_within(self.retry_timeout, asked, attempt).await
+    }
+
+    async fn tried_within<T, F>(
+        &self,
+        within: Duration,
+        asked: &Asked,
+        attempt: impl Fn() -> F,
+    ) -> Result<Option<T>, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut tries = Tries::new(within);
         loop {
             let (failure, seen) = {
                 let _permit = self.requests.acquire().await;
@@ -294,9 +312,6 @@ impl Inner {
         let attempts = AtomicU64::new(0);
         let put = || async {
             attempts.fetch_add(1, Relaxed);
-            if !create && bytes.content_length() > MULTIPART {
-                return self.put_parts(&path, &bytes).await.map(|()| Put::Done);
-            }
             let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
             match self.client.put_opts(&path, bytes.clone(), options).await {
                 Ok(_) => Ok(Put::Done),
@@ -317,21 +332,6 @@ impl Inner {
             // 404 to a write: no such bucket.
             None => Err(self.nowhere(&asked)),
         }
-    }
-
-    async fn put_parts(&self, path: &Path, bytes: &PutPayload) -> Result<(), Failure> {
-        let upload = self.client.put_multipart(path).await.map_err(Failure::Request)?;
-        let mut parts = WriteMultipart::new_with_chunk_size(upload, PART);
-        for bytes in bytes.as_ref() {
-            // What waits to be sent is part of what is held already.
-            if let Err(error) = parts.wait_for_capacity(PARTS).await {
-                let _ = parts.abort().await;
-                return Err(Failure::Request(error));
-            }
-            parts.put(bytes.clone());
-        }
-        // An upload that is not complete is taken back by `finish` itself.
-        parts.finish().await.map(|_| ()).map_err(Failure::Request)
     }
 
     fn nowhere(&self, asked: &Asked) -> StoreError {
@@ -427,14 +427,6 @@ fn told(error: &StoreError) -> String {
 }
 
 impl RemoteStore {
-    /// The bytes as a payload of parts.
-    fn payload(bytes: &[u8]) -> PutPayload {
-        if bytes.len() <= MULTIPART {
-            return PutPayload::from(bytes.to_vec());
-        }
-        bytes.chunks(PART).map(bytes::Bytes::copy_from_slice).collect()
-    }
-
     fn check(&self, key: &str) -> Result<(), StoreError> {
         check_key(&|| self.location(), key)
     }
@@ -460,15 +452,19 @@ impl RemoteStore {
 
     fn writable(&self) -> Result<(), StoreError> {
         match self.inner.service {
-            Service::Http => Err(StoreError::ReadOnly { location: self.location(), kind: "a web server" }),
+            Service::Http => Err(self.read_only()),
             _ => Ok(()),
         }
+    }
+
+    fn read_only(&self) -> StoreError {
+        StoreError::ReadOnly { location: self.location(), kind: "a web server" }
     }
 
     fn put_as(&self, key: &str, bytes: &[u8], mode: PutMode) -> Result<Put, StoreError> {
         self.check(key)?;
         self.writable()?;
-        let (inner, key, bytes) = (self.inner.clone(), key.to_owned(), RemoteStore::payload(bytes));
+        let (inner, key, bytes) = (self.inner.clone(), key.to_owned(), upload::payload(bytes.to_vec()));
         runtime::wait(&self.inner.handle, async move { inner.put(&key, bytes, mode).await })
     }
 }
@@ -502,7 +498,38 @@ impl Store for RemoteStore {
     }
 
     fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        if bytes.len() > MULTIPART {
+            let mut upload = Upload::new(self, key)?;
+            upload.append(bytes)?;
+            return Box::new(upload).finish();
+        }
         self.put_as(key, bytes, PutMode::Overwrite).map(|_| ())
+    }
+
+    fn put_later(&self, key: &str, bytes: Vec<u8>, done: PutDone) {
+        if bytes.len() > MULTIPART {
+            return done(self.put(key, &bytes));
+        }
+        if let Err(error) = self.check(key).and_then(|()| self.writable()) {
+            return done(Err(error));
+        }
+        let (inner, key) = (self.inner.clone(), key.to_owned());
+        self.inner.handle.spawn(async move {
+            let put = inner.put(&key, upload::payload(bytes), PutMode::Overwrite).await;
+            done(put.map(|_| ()));
+        });
+    }
+
+    fn writer(&self, key: &str) -> Result<Option<Box<dyn ObjectWriter>>, StoreError> {
+        Ok(Some(Box::new(Upload::new(self, key)?)))
+    }
+
+    fn writer_bytes(&self) -> Option<u64> {
+        Some(upload::PART as u64)
+    }
+
+    fn sending_bytes(&self) -> u64 {
+        upload::SENDING
     }
 
     fn put_if_absent(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {

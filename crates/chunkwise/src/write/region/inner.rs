@@ -1,17 +1,14 @@
 //! A region of a sharded array: shards are written anew inner chunk by inner chunk. Those that the block does not touch keep
 //! their encoded bytes; no shard is decoded.
 
-use super::{Block, RegionError, RegionWritten, Target};
+use super::{Block, RegionError, RegionWritten, Target, chain};
 use crate::chunk::IndexFormat;
+use crate::codec::chain::{Buffers, Chain, listed};
 use crate::store::{ByteRange, writer};
 use crate::write::block::{self, At};
 use crate::write::shard::{ABSENT, ShardFile};
-use chunkwise_core::cube::Codec;
-use serde_json::Value;
+use chunkwise_core::cube::{Codec, DataType};
 use std::borrow::Cow;
-use std::num::NonZeroU64;
-use zarrs::array::{ArrayBytes, ArrayToBytesCodecTraits, CodecChain};
-use zarrs::metadata::v3::MetadataV3;
 
 /// Untouched neighbours are copied in pieces of so many bytes.
 const PIECE: u64 = 8 << 20;
@@ -21,9 +18,9 @@ const PIECE: u64 = 8 << 20;
 pub(super) struct Inner {
     format: IndexFormat,
     /// Cells of an inner chunk, and inner chunks of a shard along each dimension.
-    chunk: Vec<NonZeroU64>,
+    chunk: Vec<u64>,
     per: Vec<u64>,
-    codecs: CodecChain,
+    codecs: Chain,
 }
 
 /// An inner chunk of a shard, and what of the block lies in it.
@@ -44,26 +41,21 @@ struct Old {
 }
 
 impl Inner {
-    /// The shards that the metadata of an array tell of, whose objects have `shard` cells; `None` where shards are not all
-    /// that there is in a chunk.
-    pub(super) fn of(node: &Value, shard: &[u64]) -> Result<Option<Inner>, String> {
-        let codecs = node.get("codecs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let [codec] = codecs else { return Ok(None) };
-        let Ok(codec) = serde_json::from_value::<Codec>(codec.clone()) else { return Ok(None) };
-        if codec.name != "sharding_indexed" {
-            return Ok(None);
-        }
-        let format = IndexFormat::of(&codec)?;
-        let setting = |name: &str| codec.configuration.get(name).cloned().unwrap_or_default();
-        let chunk: Vec<NonZeroU64> = serde_json::from_value(setting("chunk_shape"))
-            .map_err(|_| "its `chunk_shape` within shards is no list of lengths".to_owned())?;
-        if chunk.len() != shard.len() || shard.iter().zip(&chunk).any(|(s, c)| s % c.get() != 0) {
-            return Err("its shards are not made of whole chunks".to_owned());
-        }
-        let metadata: Vec<MetadataV3> = serde_json::from_value(setting("codecs")).map_err(|e| e.to_string())?;
-        let codecs = CodecChain::from_metadata(&metadata).map_err(|e| e.to_string())?;
-        let per = shard.iter().zip(&chunk).map(|(s, c)| s / c.get()).collect();
-        Ok(Some(Inner { format, chunk, per, codecs }))
+    /// The shards of `shard` cells, made of chunks of `chunk`, that `codec` makes of an array of `of`.
+    pub(super) fn of(
+        of: &DataType,
+        fill: &[u8],
+        codec: &Codec,
+        chunk: Vec<u64>,
+        shard: &[u64],
+    ) -> Result<Inner, String> {
+        let format = IndexFormat::of(codec)?;
+        let inner = listed(codec.configuration.get("codecs"));
+        let inner = inner.ok_or_else(|| "`codecs` of its shards is no list of codecs".to_owned())?;
+        let codecs = Chain::new(of, fill, &inner, &chunk).map_err(|e| chain(&e))?;
+        // Whole chunks: whoever read the metadata saw to it.
+        let per = shard.iter().zip(&chunk).map(|(s, c)| s / c).collect();
+        Ok(Inner { format, chunk, per, codecs })
     }
 
     fn count(&self) -> u64 {
@@ -101,13 +93,12 @@ impl Target {
                         (Some(old), false) => self.old_cells(inner, key, old, position)?,
                         _ => None,
                     };
-                    let size = inner.chunk.iter().map(|n| n.get()).product::<u64>() as usize;
+                    let size = inner.chunk.iter().product::<u64>() as usize;
                     let mut cells = cells.take().unwrap_or_else(|| block::filled(&self.fill, size));
-                    let shape: Vec<u64> = inner.chunk.iter().map(|n| n.get()).collect();
                     let source = At { shape: block.shape, start: &in_block };
-                    let target = At { shape: &shape, start: &in_chunk };
+                    let target = At { shape: &inner.chunk, start: &in_chunk };
                     block::copy(block.bytes, source, &mut cells, target, &count, self.dtype.size());
-                    self.encode_inner(inner, cells)?.map(Cow::Owned)
+                    self.encode_inner(inner, &cells)?.map(Cow::Owned)
                 }
             };
             if let Some(bytes) = encoded {
@@ -178,33 +169,26 @@ impl Target {
             return Ok(None);
         }
         let encoded = self.old_bytes(key, start, len)?;
-        let said = |problem: String| self.bad(key, format!("{len} bytes from {start}: {problem}"));
-        let (dtype, fill) = (self.array.data_type(), self.array.fill_value());
-        let cells = inner.codecs.decode(Cow::Owned(encoded), &inner.chunk, dtype, fill, &self.codec);
-        let cells = cells.and_then(|bytes| Ok(bytes.into_fixed()?.into_owned())).map_err(|e| said(e.to_string()))?;
-        let expected = inner.chunk.iter().map(|n| n.get()).product::<u64>() as usize * self.dtype.size();
-        match cells.len() == expected {
-            true => Ok(Some(cells)),
-            false => Err(said(format!("{} bytes decoded, expected {expected}", cells.len()))),
-        }
+        let mut cells = Vec::new();
+        let done = inner.codecs.decode(&inner.chunk, &encoded, &mut Buffers::default(), &mut cells);
+        done.map_err(|e| self.bad(key, format!("{len} bytes from {start}: {}", chain(&e))))?;
+        Ok(Some(cells))
     }
 
     /// The encoded bytes of an inner chunk; `None` where it holds nothing but the fill value.
-    fn encode_inner(&self, inner: &Inner, cells: Vec<u8>) -> Result<Option<Vec<u8>>, RegionError> {
-        if block::all_are(&cells, &self.fill) {
+    fn encode_inner(&self, inner: &Inner, cells: &[u8]) -> Result<Option<Vec<u8>>, RegionError> {
+        if block::all_are(cells, &self.fill) {
             return Ok(None);
         }
-        let (dtype, fill) = (self.array.data_type(), self.array.fill_value());
-        let encoded = inner.codecs.encode(ArrayBytes::new_flen(cells), &inner.chunk, dtype, fill, &self.codec);
-        Ok(Some(encoded.map_err(|e| self.unsupported(&e))?.into_owned()))
+        inner.codecs.encode(&inner.chunk, cells).map(Some).map_err(|e| self.unsupported(e.as_ref()))
     }
 
     fn touch(&self, inner: &Inner, index: &[u64], at: &[u64], block: Block<'_>) -> Touch {
         let (mut in_chunk, mut in_block, mut count) = (Vec::new(), Vec::new(), Vec::new());
         let (mut whole, mut none) = (true, false);
         for (d, &i) in at.iter().enumerate() {
-            let begin = index[d] * self.chunk[d] + i * inner.chunk[d].get();
-            let end = (begin + inner.chunk[d].get()).min(self.array.shape()[d]);
+            let begin = index[d] * self.chunk[d] + i * inner.chunk[d];
+            let end = (begin + inner.chunk[d]).min(self.shape[d]);
             if begin >= end {
                 return Touch::Beside;
             }

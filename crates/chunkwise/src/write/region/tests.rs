@@ -7,7 +7,7 @@ use chunkwise_core::cube::{Attrs, DataType};
 use chunkwise_core::dtype::Scalar;
 use proptest::prelude::*;
 use std::path::Path;
-use zarrs::array::ArraySubset;
+use zarrs::array::{Array, ArraySubset};
 use zarrs::filesystem::FilesystemStore;
 
 fn make(place: Place, shape: &[u64], chunks: &[u64], shards: Option<Vec<u64>>, zarr: ZarrVersion) -> CubeWriter {
