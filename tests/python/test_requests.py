@@ -1,7 +1,14 @@
 """What a job asks of a store: as little as it must, and as much as its summary says."""
 
+import http.server
 import re
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import zarr
 
@@ -101,3 +108,104 @@ def test_too_many_requests_or_bytes_are_refused_before_a_chunk_is_read(cw, tmp_p
     bucket = holding(server, tmp_path)
     cw(*words, "--max-requests", "4", "--max-bytes", "1MiB", env=server.env).ok()
     assert len([key for key in asked(bucket) if DATA.match(key)]) == 4
+
+
+class Endless:
+    """A web server whose answers never end: chunks of 64 KiB, without a length; or, when `silent`, no answer at all."""
+
+    def __init__(self, folder, endless):
+        self.folder, self.endless, self.sent, self.over = Path(folder), endless, 0, threading.Event()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                if outer.endless == "silent":
+                    outer.over.wait(30)
+                    return
+                path = outer.folder / self.path.lstrip("/")
+                if not re.search(outer.endless, self.path):
+                    body = path.read_bytes() if path.is_file() else None
+                    self.send_response(404 if body is None else 200)
+                    self.send_header("Content-Length", str(len(body or b"")))
+                    self.end_headers()
+                    return self.wfile.write(body or b"")
+                self.send_response(200)
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                block = b"10000\r\n" + b" " * 65536 + b"\r\n"
+                # Far more than any bound, and not more than a machine has.
+                while outer.sent < 2**31:
+                    self.wfile.write(block)
+                    outer.sent += 65536
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.server.server_port}/{path}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def small_cube(tmp_path):
+    root = zarr.create_group(tmp_path / "c.zarr")
+    array = root.create_array("v", shape=(4, 100), chunks=(1, 100), dtype="uint16", dimension_names=["t", "x"])
+    array[:] = np.arange(400).reshape(4, 100)
+    zarr.consolidate_metadata(tmp_path / "c.zarr")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "what, words, named",
+    [
+        (r"/c/2/0$", ["reduce", "--over", "t,x", "--with", "sum"], [r"chunk \[2, 0\] of `v`", "v/c/2/0"]),
+        (r"/c/2/0$", ["verify"], ["v/c/2/0"]),
+        (r"zarr\.json$", ["info"], ["zarr.json", "256 MiB"]),
+    ],
+)
+def test_an_answer_without_end_is_given_up_within_the_budget(small_cube, what, words, named):
+    with Endless(small_cube, what) as server:
+        run = runner.chunkwise(words[0], server.url("c.zarr"), *words[1:], *(["--memory", "64MiB"] if words[0] != "info" else []), measure=True)
+        told = run.err + run.out.decode()
+        assert run.code in (1, 2) and all(re.search(n, told) for n in named), run
+        # Metadata may have 256 MiB.
+        assert server.sent < (400 if words[0] == "info" else 32) * 2**20
+        assert run.peak is None or run.peak < (800 if words[0] == "info" else 64) * 2**20, run
+
+
+@pytest.mark.parametrize("words", [["info"], ["reduce", "--over", "t", "--with", "mean"], ["verify"]])
+def test_an_interrupt_is_heard_while_a_server_does_not_answer(small_cube, words):
+    with Endless(small_cube, "silent") as server:
+        began = time.monotonic()
+        running = subprocess.Popen([runner.binary(), words[0], server.url("c.zarr"), *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(1)
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=20)
+        assert running.returncode == 130 and time.monotonic() - began < 8
+
+
+def test_the_size_that_azure_must_be_asked_for_is_in_the_plan(azure, cw, small_cube):
+    """Azure has no ranges that count from the end, so that the index of a shard takes two requests."""
+    out = azure.url("sharded.zarr")
+    cw("calc", small_cube / "c.zarr", "w = v + 1", "-o", out, "--chunk", "t=1,x=25", "--shard", "t=2,x=50", env=azure.env).ok()
+    ask = ["reduce", out, "--over", "t", "--with", "sum"]
+    planned = cw(*ask, "--explain", env=azure.env).ok().json["requests"]
+    run = cw(*ask, "-v", env=azure.env).ok()
+    requests = re.search(r"chunks.*?, (\d+) requests", run.err)
+    assert requests, run
+    assert planned == int(requests[1]), run
+    cw(*ask, "--max-requests", planned - 1, env=azure.env).refused(str(planned))
+    cw(*ask, "--max-requests", planned, env=azure.env).ok()

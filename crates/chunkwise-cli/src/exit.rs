@@ -22,6 +22,8 @@ const FAILED: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+/// Whether the process may end at any moment.
+static LEAVE: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Whether the user asked to stop: set by SIGINT and SIGTERM.
 pub(crate) fn interrupted() -> &'static AtomicBool {
@@ -38,10 +40,22 @@ pub(crate) fn watch_signals() -> Result<(), CliError> {
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first signal finds the flag unset, and sets it.
         signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&STOP))
+            .and_then(|_| {
+                signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&LEAVE))
+            })
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&STOP)))
             .map_err(|e| CliError::of(Signals { source: e }))?;
     }
     Ok(())
+}
+
+/// Does what only reads, such as opening a cube: the first SIGINT or SIGTERM ends the process at once, also while it
+/// waits for a server.
+pub(crate) fn leaving_at_once<T>(work: impl FnOnce() -> T) -> T {
+    LEAVE.store(true, Ordering::Relaxed);
+    let done = work();
+    LEAVE.store(false, Ordering::Relaxed);
+    done
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -4,9 +4,10 @@ use crate::args::{Common, DecodeArgs, JobArgs, LayoutArgs, SelectArgs};
 use crate::bytes::format_bytes;
 use crate::cmd::create::{element_type, place};
 use crate::cmd::info::decode_options;
-use crate::exit::{CliError, interrupted};
+use crate::exit::{CliError, interrupted, leaving_at_once};
 use crate::output::{self, Json, Overwrite, Record, TableFile};
 use crate::progress;
+use chunkwise::error::OpenError;
 use chunkwise::exec::{Counters, RunOptions};
 use chunkwise::job::output::OutputOptions;
 use chunkwise::job::plan::{Bounds, Certainty, Explained, Limits, Planned, TooMuch};
@@ -52,6 +53,11 @@ impl From<JobError> for CliError {
     }
 }
 
+/// Opens a cube; an interrupt ends the process at once, also while a server does not answer.
+pub(crate) fn open_cube(location: &str, options: &OpenOptions) -> Result<OpenCube, OpenError> {
+    leaving_at_once(|| open_with(location, options))
+}
+
 /// Opens the cube and reads what is asked of it.
 pub(crate) fn request(
     location: &str,
@@ -60,7 +66,7 @@ pub(crate) fn request(
     job: &JobArgs,
     common: &Common,
 ) -> Result<(OpenCube, Request), CliError> {
-    let cube = open_with(location, &OpenOptions { decode: decode_options(decode)?, storage: common.storage()? })?;
+    let cube = open_cube(location, &OpenOptions { decode: decode_options(decode)?, storage: common.storage()? })?;
     cube.set_memory_limit(job.resources.memory_limit());
     let mut request = Request {
         variables: select.var.clone(),

@@ -2,11 +2,11 @@
 
 use crate::args::{Common, CreateArgs};
 use crate::exit::CliError;
-use crate::job::warn_of_removal;
+use crate::job::{open_cube, warn_of_removal};
 use crate::output;
 use chunkwise::create::{CreateSpec, CrsAttrs, create, parse_coord, parse_dim, parse_scalar, parse_sizes};
 use chunkwise::error::OpenError;
-use chunkwise::open::{OpenCube, OpenOptions, open_in, open_with};
+use chunkwise::open::{OpenCube, OpenOptions, open_in};
 use chunkwise::store::secret::mask;
 use chunkwise::store::{LocalStore, Store};
 use chunkwise::write::{CodecChoice, Existing, JournalHead, Output, Place, WriteError, ZarrVersion};
@@ -174,7 +174,7 @@ fn like_another(
     inputs: &mut Vec<String>,
     common: &Common,
 ) -> Result<CreateSpec, CliError> {
-    let source = open_with(like, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
+    let source = open_cube(like, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
     inputs.push(source.store.location());
     let data: Vec<&str> = source.cube.data_variables().map(|v| v.name.as_str()).collect();
     let (from, name) = match (&args.var, data.as_slice()) {

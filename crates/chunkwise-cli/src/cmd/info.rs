@@ -5,10 +5,11 @@ pub(crate) mod screen;
 
 use crate::args::{Common, DecodeArgs, InfoArgs};
 use crate::exit::CliError;
+use crate::job::open_cube;
 use crate::output::{self, Json};
 use chunkwise::error::OpenError;
 use chunkwise::job::label_value;
-use chunkwise::open::{OpenCube, OpenOptions, open_with};
+use chunkwise::open::{OpenCube, OpenOptions};
 use chunkwise::store::{StorageOptions, locate_with};
 use chunkwise::write::{Found, unfinished};
 use chunkwise_core::cf::decode::{DecodeOptions, Nodata, Valid};
@@ -22,7 +23,7 @@ const LISTED: usize = 16;
 
 pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode, CliError> {
     let options = OpenOptions { decode: decode_options(&args.decode)?, storage: common.storage()? };
-    let about = match open_with(&args.cube, &options) {
+    let about = match open_cube(&args.cube, &options) {
         Ok(cube) => describe(&cube)?,
         Err(OpenError::Unfinished { location }) => describe_unfinished(&args.cube, &location, &options.storage)?,
         Err(error) => return Err(error.into()),

@@ -2,8 +2,9 @@
 
 use crate::args::{Common, LsArgs};
 use crate::exit::CliError;
+use crate::job::open_cube;
 use crate::output::{self, Json, printable};
-use chunkwise::open::{OpenCube, OpenOptions, open_in, open_with};
+use chunkwise::open::{OpenCube, OpenOptions, open_in};
 use chunkwise_core::cf::decode::DecodeOptions;
 use chunkwise_core::cube::Variable;
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ enum What {
 }
 
 pub(crate) fn run(args: &LsArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let cube = open_with(&args.cube, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
+    let cube = open_cube(&args.cube, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
     let mut nodes = Vec::new();
     walk(&cube, "", 0, &mut nodes);
     match common.json() {

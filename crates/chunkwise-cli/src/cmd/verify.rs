@@ -3,11 +3,12 @@
 use crate::args::{Common, VerifyArgs};
 use crate::bytes::format_bytes;
 use crate::exit::{CliError, NO, interrupted};
+use crate::job::open_cube;
 use crate::output::{self, Json, printable};
 use crate::progress;
 use chunkwise::exec::Counters;
 use chunkwise::memory;
-use chunkwise::open::{OpenOptions, open_with};
+use chunkwise::open::OpenOptions;
 use chunkwise::verify::{Problem, VerifyError, VerifyOptions, prepare};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ use std::time::Instant;
 
 pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode, CliError> {
     let began = Instant::now();
-    let cube = open_with(&args.cube, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
+    let cube = open_cube(&args.cube, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
     let (memory, threads) = (args.resources.memory_limit(), args.resources.threads().get());
     let options = VerifyOptions { variables: args.var.clone(), memory, threads, cancel: interrupted() };
     let verification = prepare(&cube, options).map_err(|error| match error {

@@ -40,6 +40,11 @@ impl Stage {
         Touched { chunks, cells, shards }
     }
 
+    /// Shards that the stage reads the index of.
+    pub fn shards_touched(&self) -> u64 {
+        (0..self.arrays.len()).map(|a| self.touched(a).shards).fold(0, u64::saturating_add)
+    }
+
     /// Measure of the pieces of a grid over array `a` that all its views touch together: `all` of a whole selection along an
     /// axis, `one` of one piece.
     fn measure(

@@ -65,6 +65,13 @@ impl Store for PairStore {
         let (store, key) = self.at(key);
         store.put_if_absent(key, bytes)
     }
+    fn suffix_requests(&self) -> u64 {
+        self.a.suffix_requests().max(self.b.suffix_requests())
+    }
+    fn get_small(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let (store, key) = self.at(key);
+        store.get_small(key, most)
+    }
     fn repeated(&self) -> u64 {
         self.a.repeated() + self.b.repeated()
     }

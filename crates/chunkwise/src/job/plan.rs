@@ -361,7 +361,13 @@ impl Prepared {
         if cost.leaves > TOLD {
             return (cost.requests, known.max(Certainty::AtMost));
         }
-        let of = |stage: &Stage| stage.requests(&schedule.walks[k].order, plan.fetch.bytes);
+        // Where the end of an object takes more than one request, so does each index.
+        let more = cube.store.suffix_requests().saturating_sub(1);
+        let of = |stage: &Stage| {
+            let mut found = stage.requests(&schedule.walks[k].order, plan.fetch.bytes);
+            found.count = found.count.saturating_add(more.saturating_mul(stage.shards_touched()));
+            found
+        };
         let tiles = (0..schedule.tile_count()).map(|t| of(&stage.tile(&schedule.tile(t))));
         tiles.fold((0, known), |(count, known), found| {
             let own = if found.at_most { Certainty::AtMost } else { Certainty::Exact };

@@ -1,7 +1,7 @@
 //! Metadata documents: fetched within a limit, parsed as JSON with Python's `NaN` and `Infinity`.
 
 use crate::error::OpenError;
-use crate::store::{Access, ByteRange, Store};
+use crate::store::{Access, Store, StoreError};
 use serde_json::{Map, Value};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -48,18 +48,14 @@ pub(super) fn fetch_all(store: &dyn Store, keys: &[String]) -> Vec<Document> {
 /// A JSON object by key; `None` where there is no such object.
 pub(super) fn fetch(store: &dyn Store, key: &str, limit_mib: u64) -> Document {
     let limit = limit_mib << 20;
-    // A suffix bounds what is read where it costs nothing; some object stores cannot give one.
-    let range = match store.access() {
-        Access::Inline => ByteRange::Suffix(limit + 1),
-        Access::Polled => ByteRange::Whole,
-    };
-    let Some(bytes) = store.get(key, range)? else {
-        return Ok(None);
-    };
+    let found = store.get_small(key, limit);
     let (location, key) = (store.location(), key.to_owned());
-    if bytes.len() as u64 > limit {
-        return Err(OpenError::TooLarge { location, key, limit_mib });
-    }
+    let bytes = match found {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(None),
+        Err(StoreError::Large { .. }) => return Err(OpenError::TooLarge { location, key, limit_mib }),
+        Err(other) => return Err(other.into()),
+    };
     match parse(&bytes) {
         Ok(Value::Object(map)) => Ok(Some(map)),
         Ok(other) => {

@@ -92,6 +92,14 @@ impl<S: Store> Store for Counted<S> {
             Ok(found)
         })
     }
+    fn get_small(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.inner.get_small(key, most)?;
+        self.note(found.as_ref().map(Vec::len));
+        Ok(found)
+    }
+    fn suffix_requests(&self) -> u64 {
+        self.inner.suffix_requests()
+    }
     fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         self.lists.fetch_add(1, Relaxed);
         self.inner.list_dir(prefix)

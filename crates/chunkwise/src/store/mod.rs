@@ -116,6 +116,22 @@ pub trait Store: Send + Sync + Debug {
         Box::pin(async move { self.get(key, range) })
     }
 
+    /// A whole object that is to have `most` bytes or fewer.
+    ///
+    /// # Errors
+    /// As [`Store::get`]; [`StoreError::Large`] where it has more, which is found out without reading all of it.
+    fn get_small(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        // A suffix bounds what is read.
+        let found = self.get(key, ByteRange::Suffix(most.saturating_add(1)))?;
+        let size = found.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        if size > most { Err(large(self.location(), key, size, most)) } else { Ok(found) }
+    }
+
+    /// Requests that the end of an object costs: more than one where its size must be asked for first.
+    fn suffix_requests(&self) -> u64 {
+        1
+    }
+
     /// As [`Store::get_async`], of a whole object that is to have `most` bytes or fewer.
     ///
     /// # Errors
@@ -238,6 +254,12 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn repeated(&self) -> u64 {
         (**self).repeated()
+    }
+    fn get_small(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).get_small(key, most)
+    }
+    fn suffix_requests(&self) -> u64 {
+        (**self).suffix_requests()
     }
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         (**self).delete(key)
@@ -447,11 +469,19 @@ impl StoreError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             StoreError::NotFound { .. } => "check the path; `chunkwise create -o CUBE` makes a new cube".to_owned(),
-            StoreError::Status { status: 401 | 403, anonymous: true, .. } => {
-                "no credentials were found, so the request was not signed: set `AWS_ACCESS_KEY_ID` and \
-                 `AWS_SECRET_ACCESS_KEY` (`GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_KEY`), name a profile with \
-                 `--storage profile=NAME`, or pass `--absent-on 403` where the server answers so for objects that are absent"
-                    .to_owned()
+            StoreError::Status { status: status @ (401 | 403), anonymous: true, asked, .. } => {
+                let credentials = match asked.location.split("://").next().unwrap_or_default() {
+                    "s3" => {
+                        "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, name a profile with `--storage profile=NAME`"
+                    }
+                    "gs" => "set `GOOGLE_APPLICATION_CREDENTIALS`",
+                    "http" | "https" => "write them into the address, `https://USER:PASSWORD@HOST/…`",
+                    _ => "set `AZURE_STORAGE_ACCOUNT_KEY`",
+                };
+                format!(
+                    "no credentials were found, so the request was not signed: {credentials}, or pass `--absent-on {status}` \
+                     where the server answers so for objects that are absent"
+                )
             }
             StoreError::Status { status: 401 | 403, .. } => {
                 "check the credentials; a public bucket needs none: `--storage anonymous=true`".to_owned()

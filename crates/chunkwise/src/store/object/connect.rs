@@ -2,6 +2,7 @@
 
 use super::place::parts;
 use super::profile::profile;
+use super::retry::FIRST_CONTACT;
 use super::wire::{Metadata, Watch};
 use super::{Inner, PARTS, RemoteStore, Service};
 use crate::runtime;
@@ -83,6 +84,7 @@ pub(crate) fn open(location: &str, options: &StorageOptions) -> Result<Arc<Remot
         absent_on: options.absent_on.clone(),
         anonymous,
         retry_timeout: times.retry,
+        first_contact: times.first,
         requests: Semaphore::new(options.count("concurrency")?.unwrap_or(CONCURRENCY)),
         parts: Arc::new(Semaphore::new(PARTS)),
         handle,
@@ -102,15 +104,18 @@ fn in_parts(service: impl ObjectStore + MultipartStore) -> Client {
 
 struct Times {
     retry: Duration,
+    first: Duration,
     stall: Duration,
     connect: Duration,
 }
 
 impl Times {
     fn of(options: &StorageOptions) -> Result<Times, StoreError> {
-        let retry = options.duration("retry_timeout")?.unwrap_or(RETRY);
+        let asked = options.duration("retry_timeout")?;
+        let retry = asked.unwrap_or(RETRY);
         Ok(Times {
             retry,
+            first: asked.unwrap_or(FIRST_CONTACT),
             // No answer is waited for longer than it could be asked for again.
             stall: options.duration("stall_timeout")?.unwrap_or(STALL).min(retry.max(Duration::from_secs(1))),
             connect: options.duration("connect_timeout")?.unwrap_or(CONNECT).min(retry.max(Duration::from_secs(1))),

@@ -34,7 +34,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use upload::Upload;
-use wire::{SEEN, Seen};
+use wire::{MOST, SEEN, Seen};
 
 /// Whole objects above this size are written in parts.
 const MULTIPART: usize = 32 << 20;
@@ -70,6 +70,8 @@ struct Inner {
     absent_on: Vec<u16>,
     anonymous: bool,
     retry_timeout: Duration,
+    /// The same of a server that has never answered.
+    first_contact: Duration,
     requests: Semaphore,
     /// Room for parts on their way.
     parts: Arc<Semaphore>,
@@ -118,7 +120,7 @@ impl Inner {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let mut tries = Tries::new(within);
+        let mut tries = Tries::new(within, self.first_contact);
         loop {
             let (failure, seen) = {
                 let _permit = self.requests.acquire().await;
@@ -236,10 +238,16 @@ impl Inner {
             },
         };
         let (whole, suffix) = (range.is_none(), matches!(range, Some(GetRange::Suffix(_))));
+        let most_of_body = match &range {
+            None => most,
+            Some(GetRange::Suffix(len)) => *len,
+            Some(GetRange::Bounded(range)) => range.end - range.start,
+            Some(GetRange::Offset(_)) => u64::MAX,
+        };
         let options = GetOptions { range, ..GetOptions::default() };
-        let found = match self.client.get_opts(path, options).await {
+        let found = match MOST.scope(most_of_body, self.client.get_opts(path, options)).await {
             Ok(found) => found,
-            Err(error) => return self.refused(error, suffix, asked),
+            Err(error) => return self.refused(error, whole, suffix, asked),
         };
         // The length of a part is no length of the object.
         if whole && SEEN.with(|seen| seen.borrow().status) == Some(StatusCode::PARTIAL_CONTENT) {
@@ -267,8 +275,17 @@ impl Inner {
     }
 
     /// A range that begins behind the end of the object; other errors as they are.
-    fn refused(&self, error: object_store::Error, suffix: bool, asked: Option<(u64, u64)>) -> Result<Vec<u8>, Failure> {
+    fn refused(
+        &self,
+        error: object_store::Error,
+        whole: bool,
+        suffix: bool,
+        asked: Option<(u64, u64)>,
+    ) -> Result<Vec<u8>, Failure> {
         let seen = SEEN.with(|seen| seen.borrow().clone());
+        if let Some(size) = seen.too_many.filter(|_| whole) {
+            return Err(Failure::Large { size });
+        }
         if seen.status == Some(StatusCode::RANGE_NOT_SATISFIABLE) {
             match (suffix, asked, seen.size) {
                 (true, _, None | Some(0)) => return Ok(Vec::new()),
@@ -490,6 +507,16 @@ impl Store for RemoteStore {
 
     fn get_within<'a>(&'a self, key: &'a str, most: u64) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
         self.task(key, ByteRange::Whole, most)
+    }
+
+    fn get_small(&self, key: &str, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.check(key)?;
+        let (inner, key) = (self.inner.clone(), key.to_owned());
+        runtime::wait(&self.inner.handle, async move { inner.get_within(&key, ByteRange::Whole, most).await })
+    }
+
+    fn suffix_requests(&self) -> u64 {
+        if self.inner.service == Service::Azure { 2 } else { 1 }
     }
 
     fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {

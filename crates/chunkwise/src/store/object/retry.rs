@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 /// The first pause, and the longest.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
-/// A server that has not answered once is given so long: most often its name or port is wrong.
-const FIRST_CONTACT: Duration = Duration::from_secs(5);
+/// A server that has not answered once is given so long, unless the user says how long: most often its name or port is
+/// wrong.
+pub(super) const FIRST_CONTACT: Duration = Duration::from_secs(5);
 /// Answers of the wrong form (no range where one was asked for) are asked for again so often.
 const WRONG: u32 = 3;
 
@@ -67,10 +68,9 @@ pub(super) fn judge(failure: &Failure, seen: &Seen) -> Verdict {
         }
         (Failure::Request(_), Some(status), _) => match status.as_u16() {
             // The answer was good, and its body or its form was not.
-            200..=299 if matches!(status.as_u16(), 206) => Verdict::Again,
+            206 => Verdict::Again,
             200..=299 if is_not_partial(failure) => Verdict::Wrong,
-            200..=299 | 408 | 425 | 429 | 500 | 502..=504 | 509 => Verdict::Again,
-            505..=599 => Verdict::Again,
+            200..=299 | 408 | 425 | 429 | 500 | 502..=599 => Verdict::Again,
             _ if seen.code.as_deref() == Some("RequestTimeout") => Verdict::Again,
             _ => Verdict::Final,
         },
@@ -122,15 +122,17 @@ pub(super) fn root(error: &dyn std::error::Error) -> String {
 pub(super) struct Tries {
     began: Instant,
     within: Duration,
+    /// So long where the server has never answered.
+    first: Duration,
     pause: Duration,
     count: u32,
     wrong: u32,
 }
 
 impl Tries {
-    /// For a request that may be repeated for so long.
-    pub(super) fn new(within: Duration) -> Tries {
-        Tries { began: Instant::now(), within, pause: FIRST, count: 1, wrong: 0 }
+    /// For a request that may be repeated for `within`; for `first` where the server has never answered.
+    pub(super) fn new(within: Duration, first: Duration) -> Tries {
+        Tries { began: Instant::now(), within, first, pause: FIRST, count: 1, wrong: 0 }
     }
 
     /// Attempts so far.
@@ -147,7 +149,7 @@ impl Tries {
     ///
     /// Pauses double, and are drawn from the upper half of that, so that many requests do not come back at once.
     pub(super) fn again(&mut self, verdict: Verdict, asked: Option<Duration>, contact: bool) -> Option<Duration> {
-        let within = if contact { self.within } else { self.within.min(FIRST_CONTACT) };
+        let within = if contact { self.within } else { self.within.min(self.first) };
         match verdict {
             Verdict::Final => return None,
             Verdict::Wrong if self.wrong == WRONG => return None,
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_honour_the_server_and_end_with_the_retry_time() {
-        let mut tries = Tries::new(Duration::from_secs(60));
+        let mut tries = Tries::new(Duration::from_secs(60), FIRST_CONTACT);
         let pauses: Vec<Duration> = (0..6).map_while(|_| tries.again(Verdict::Again, None, true)).collect();
         for (i, pause) in pauses.iter().enumerate() {
             let full = FIRST * (1 << i);
@@ -214,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_server_that_never_answered_is_not_waited_for_all_the_retry_time() {
-        let mut tries = Tries::new(Duration::from_secs(60));
+        let mut tries = Tries::new(Duration::from_secs(60), FIRST_CONTACT);
         assert_eq!(tries.again(Verdict::Again, Some(Duration::from_secs(6)), false), None);
         assert!(tries.again(Verdict::Again, Some(Duration::from_secs(6)), true).is_some());
     }

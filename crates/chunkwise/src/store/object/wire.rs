@@ -4,7 +4,7 @@
 //! for; here they pass by.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, RANGE, RETRY_AFTER};
 use http::{Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use object_store::ClientOptions;
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Most bytes of the body of an error that are read.
 const SAID: usize = 64 << 10;
+/// Most bytes of a body of unknown length that no one bounds: a listing, a token.
+const UNASKED: u64 = 64 << 20;
 /// A body that brings fewer bytes per second, over all of the stall time, is given up.
 const SLOWEST: u64 = 512;
 
@@ -35,6 +37,8 @@ pub(super) struct Seen {
     pub(super) message: Option<String>,
     /// The size of the object, where a range was refused.
     pub(super) size: Option<u64>,
+    /// Bytes that came of a body that had more than it may.
+    pub(super) too_many: Option<u64>,
     /// A failure below HTTP.
     pub(super) transport: Option<HttpErrorKind>,
 }
@@ -42,6 +46,8 @@ pub(super) struct Seen {
 tokio::task_local! {
     /// Of the attempt that this task is at.
     pub(super) static SEEN: RefCell<Seen>;
+    /// Most bytes of a body that says no length: an endless one would fill the memory.
+    pub(super) static MOST: u64;
 }
 
 fn note(change: impl FnOnce(&mut Seen)) {
@@ -139,6 +145,7 @@ impl HttpService for Watched {
             return Err(HttpError::new(HttpErrorKind::Unknown, NoMetadata));
         }
         let method = request.method().clone();
+        let of_part = request.headers().contains_key(RANGE);
         let response = match self.inner.execute(request).await {
             Ok(response) => response,
             Err(error) => {
@@ -161,7 +168,11 @@ impl HttpService for Watched {
         if status.is_success() {
             // Answers in pieces of unknown number say no length; that the last has come, HTTP checks.
             if method == Method::GET && !headers.contains_key(CONTENT_LENGTH) {
-                let bytes = body.bytes().await?;
+                // All where a part was asked for is no answer, and is not read.
+                let bytes = match of_part && status != StatusCode::PARTIAL_CONTENT {
+                    true => Bytes::new(),
+                    false => unmeasured(body).await?,
+                };
                 parts.headers.insert(CONTENT_LENGTH, bytes.len().into());
                 return Ok(HttpResponse::from_parts(parts, bytes.into()));
             }
@@ -173,6 +184,27 @@ impl HttpService for Watched {
         note(|seen| (seen.code, seen.message) = (code, message));
         Ok(HttpResponse::from_parts(parts, bytes.into()))
     }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the answer has more than {0} bytes")]
+struct TooMany(u64);
+
+/// A body of unknown length, as far as it may go.
+async fn unmeasured(body: HttpResponseBody) -> Result<Bytes, HttpError> {
+    use futures_util::StreamExt as _;
+    let most = MOST.try_with(|most| *most).unwrap_or(UNASKED);
+    let mut stream = body.bytes_stream();
+    let mut found = Vec::new();
+    while let Some(bytes) = stream.next().await {
+        found.extend_from_slice(&bytes?);
+        let came = found.len() as u64;
+        if came > most {
+            note(|seen| seen.too_many = Some(came));
+            return Err(HttpError::new(HttpErrorKind::Decode, TooMany(most)));
+        }
+    }
+    Ok(found.into())
 }
 
 /// The beginning of a body that tells of an error; what cannot be read of it is left out.
