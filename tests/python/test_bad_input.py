@@ -430,6 +430,22 @@ def test_a_full_disk_is_an_error(cw, large, small_disk):
     assert unfinished(out)
 
 
+@pytest.mark.parametrize("existing", [[], ["--overwrite"]])
+def test_a_disk_that_fills_while_a_zip_file_is_packed_is_one_error_and_nothing_is_left(cw, tmp_path, small_disk, existing):
+    """The folder has room, a zip file beside it has none."""
+    path = tmp_path / "cube.zarr"
+    cube.array(zarr.open_group(path, mode="w"), "a", np.arange(360_000, dtype="uint32").reshape(600, 600), (100, 100), ("y", "x"))
+    out = small_disk / "out.zarr.zip"
+    if existing:
+        cw("calc", path, "v = a * 0", "-o", out).ok()
+    before = {entry.name: entry.read_bytes() for entry in small_disk.iterdir()}
+    run = cw("calc", path, "v = a + 1", "-o", out, "--codec", "none", *existing)
+    assert run.code == 2
+    error = json.loads(run.err)["error"]
+    assert all(part in error for part in ("cannot write `v/c/", "out.zarr.zip", "No space left")), error
+    assert {entry.name: entry.read_bytes() for entry in small_disk.iterdir()} == before
+
+
 def test_stdout_that_cannot_take_the_table_is_an_error(good):
     with open("/dev/full", "wb") as full:
         done = subprocess.run(

@@ -216,3 +216,20 @@ def test_a_shard_of_512_mib_is_written_and_read_within_128_mib(cw, tmp_path):
     run = cw("calc", source, "data = data + 1", "-o", columns, "--chunk", "y=512,x=512", "--shard", "y=8192,x=512", "--memory", "96MiB", measure=True)
     assert run.ok().peak <= 96 * MIB, f"{run.peak / MIB:.0f} MiB to write 32 shards at once"
     assert zarr.open_group(columns, mode="r")["data"][5000, 16383] == 5001
+
+
+@pytest.mark.slow
+def test_a_zip_file_of_a_large_shard_is_packed_within_the_budget(cw, tmp_path):
+    """A member of 128 MiB is copied piece by piece."""
+    source, out = tmp_path / "cube.zarr", tmp_path / "out.zarr.zip"
+    array = group_of(source).create_array(
+        "data", shape=(4096, 8192), chunks=(512, 512), dtype="uint16", fill_value=0, dimension_names=["y", "x"]
+    )
+    for y in range(0, 4096, 512):
+        array[y : y + 512] = np.repeat(np.arange(y, y + 512, dtype="uint16")[:, None], 8192, 1)
+    layout = ["--chunk", "y=512,x=512", "--shard", "y=4096,x=8192", "--codec", "none"]
+    run = cw("calc", source, "data = data + 1", "-o", out, *layout, "--memory", "64MiB", "--threads", 2, measure=True).ok()
+    assert run.peak <= 64 * MIB, f"{run.peak / MIB:.0f} MiB"
+    assert out.stat().st_size > 128 * MIB
+    with zarr.storage.ZipStore(out, mode="r") as store:
+        assert np.array_equal(zarr.open_group(store, mode="r")["data"][3000, :10], np.full(10, 3001, "float32"))

@@ -88,7 +88,7 @@ impl LocalStore {
     }
 
     /// The open file of a key; `None` where there is none.
-    fn file(&self, key: &str) -> Result<Option<File>, StoreError> {
+    pub(super) fn file(&self, key: &str) -> Result<Option<File>, StoreError> {
         match File::open(self.path(key)?) {
             Ok(file) => Ok(Some(file)),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),

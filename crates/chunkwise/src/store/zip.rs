@@ -1,11 +1,13 @@
 //! A zip file: read here, written from a folder when all of it is there.
 
-use super::{Access, BoxFuture, ByteRange, Entry, Store, StoreError, check_key, directly_below, large, resolve};
+use super::{
+    Access, BoxFuture, ByteRange, Entry, LocalStore, Store, StoreError, check_key, directly_below, large, resolve,
+};
 use ::zip::result::ZipError;
 use ::zip::{CompressionMethod, ZipArchive};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -146,7 +148,6 @@ fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
 
 #[cfg(not(unix))]
 fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
-    use std::io::{Seek as _, SeekFrom};
     // The position of the handle is shared: one at a time.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -215,12 +216,12 @@ impl Store for ZipStore {
     }
 }
 
-/// Packs a folder into a new zip file: members as they are, in order of name, the same bytes from the same objects.
+/// Packs a folder into a new zip file: members as they are, in order of name, the same bytes from the same objects. They
+/// are copied piece by piece, whatever their size.
 ///
 /// # Errors
 /// An object cannot be read, or the file not be written.
-pub(crate) fn pack(store: &dyn Store, file: File) -> Result<(), PackError> {
-    let mut writer = ::zip::ZipWriter::new(io::BufWriter::with_capacity(1 << 20, file));
+pub(crate) fn pack<W: Write + Seek>(store: &LocalStore, to: W) -> Result<W, PackError> {
     let mut folders = vec![String::new()];
     let mut keys = BTreeSet::new();
     while let Some(folder) = folders.pop() {
@@ -234,19 +235,77 @@ pub(crate) fn pack(store: &dyn Store, file: File) -> Result<(), PackError> {
             };
         }
     }
+    let mut writer = ::zip::ZipWriter::new(UntilError { to, failed: false, at: 0, end: 0 });
     for key in keys {
-        let Some(bytes) = store.get(&key, ByteRange::Whole)? else { continue };
+        let failed = |source| PackError::Member { key: key.clone(), source };
+        let Some(member) = store.file(&key)? else { continue };
+        let size = member.metadata().map_err(failed)?.len();
         let options = ::zip::write::SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .last_modified_time(::zip::DateTime::default())
             .unix_permissions(0o644)
-            .large_file(bytes.len() as u64 >= u64::from(u32::MAX));
-        writer.start_file(key, options).map_err(io::Error::from)?;
-        io::Write::write_all(&mut writer, &bytes)?;
+            .large_file(size >= u64::from(u32::MAX));
+        writer.start_file(key.as_str(), options).map_err(|e| failed(e.into()))?;
+        io::copy(&mut io::BufReader::with_capacity(PIECE, member), &mut writer).map_err(failed)?;
     }
-    let file = writer.finish().map_err(io::Error::from)?.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()?;
-    Ok(())
+    Ok(writer.finish().map_err(|e| PackError::End(e.into()))?.to)
+}
+
+/// Bytes of a member that are copied at once.
+const PIECE: usize = 256 << 10;
+
+/// A file up to its first error. From then on nothing is written and nothing fails: `ZipWriter` completes the file when it
+/// is dropped, whatever happened before, and tells failures on stderr.
+struct UntilError<W> {
+    to: W,
+    failed: bool,
+    at: u64,
+    end: u64,
+}
+
+impl<W> UntilError<W> {
+    fn noted<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        self.failed = done.as_ref().is_err_and(|e| e.kind() != io::ErrorKind::Interrupted);
+        done
+    }
+}
+
+impl<W: Write> Write for UntilError<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = if self.failed {
+            bytes.len()
+        } else {
+            let done = self.to.write(bytes);
+            self.noted(done)?
+        };
+        self.at += count as u64;
+        self.end = self.end.max(self.at);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.failed {
+            Ok(())
+        } else {
+            let done = self.to.flush();
+            self.noted(done)
+        }
+    }
+}
+
+impl<W: Seek> Seek for UntilError<W> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = match to {
+            _ if !self.failed => {
+                let done = self.to.seek(to);
+                self.noted(done)?
+            }
+            SeekFrom::Start(at) => at,
+            SeekFrom::Current(by) => self.at.saturating_add_signed(by),
+            SeekFrom::End(by) => self.end.saturating_add_signed(by),
+        };
+        Ok(self.at)
+    }
 }
 
 /// Why a folder was not packed.
@@ -255,7 +314,10 @@ pub(crate) enum PackError {
     /// An object cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The file cannot be written.
-    #[error(transparent)]
-    Io(#[from] io::Error),
+    /// A member cannot be copied: the disk is full, say.
+    #[error("cannot pack `{key}`")]
+    Member { key: String, source: io::Error },
+    /// The directory behind the members cannot be written.
+    #[error("cannot complete the zip file")]
+    End(#[source] io::Error),
 }

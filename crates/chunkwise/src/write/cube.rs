@@ -334,8 +334,19 @@ impl CubeWriter {
     /// the old one. Groups above it are made where there are none, and their consolidated metadata brought up to date.
     ///
     /// # Errors
-    /// Something cannot be written; the output is then still unfinished.
-    pub fn finish(mut self) -> Result<Written, WriteError> {
+    /// Something cannot be written; the output is then still unfinished. What lies under a hidden name, beside a zip file or
+    /// a cube that was to be overwritten, is removed: nobody would look for it there, and it may be what fills the disk.
+    pub fn finish(self) -> Result<Written, WriteError> {
+        let done = self.complete();
+        let hidden = |folder: &&Folder| folder.zip.is_some() || folder.work != folder.target;
+        if let (Err(_), Some(folder)) = (&done, self.folder.as_ref().filter(hidden)) {
+            // The first error is the one to tell.
+            let _ = place::remove(&folder.work);
+        }
+        done
+    }
+
+    fn complete(&self) -> Result<Written, WriteError> {
         while let Some(done) = self.with_target(|target| self.shards.take(&self.arrays, target))? {
             self.shard_done(done)?;
         }
@@ -354,7 +365,6 @@ impl CubeWriter {
             }
             group::put_json(&self.store, &key, node).map_err(|source| self.object_error(&key, source))?;
         }
-        let folder = self.folder.take();
         // Consolidated metadata are read, changed and written: one after another.
         let root = match &self.output.place {
             Place::Folder(root) => Some(place::real(root)),
@@ -370,13 +380,13 @@ impl CubeWriter {
                 let key = join(&self.prefix, &key);
                 group::put_json(&self.store, &key, &node).map_err(|source| self.object_error(&key, source))?;
             }
-            if let Some(folder) = &folder {
+            if let Some(folder) = &self.folder {
                 sync(&folder.work);
             }
             let key = join(&self.prefix, JOURNAL);
             self.store.delete(&key).map_err(|source| self.object_error(&key, source))?;
         }
-        if let Some(folder) = &folder
+        if let Some(folder) = &self.folder
             && folder.work != folder.target
         {
             place::swap(&folder.work, &folder.target)?;
@@ -391,7 +401,7 @@ impl CubeWriter {
         if let Some(root) = root.filter(|_| told) {
             lock::tidy(&root);
         }
-        if let (Some(Folder { zip: Some(zip), .. }), Place::Folder(work)) = (&folder, &self.output.place) {
+        if let (Some(Folder { zip: Some(zip), .. }), Place::Folder(work)) = (&self.folder, &self.output.place) {
             place::pack_into(work, zip)?;
         }
         Ok(self.written())

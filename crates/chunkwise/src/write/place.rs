@@ -242,10 +242,17 @@ pub(crate) fn pack_into(work: &Path, target: &Path) -> Result<(), WriteError> {
     let write = |e: io::Error| failed("write", target, e);
     let aside = builder.tempfile_in(folder).map_err(write)?;
     let file = aside.reopen().map_err(write)?;
-    pack(&LocalStore::open(work)?, file).map_err(|error| match error {
-        PackError::Store(error) => error.into(),
-        PackError::Io(source) => failed("write", target, source),
-    })?;
+    let packed =
+        pack(&LocalStore::open(work)?, io::BufWriter::with_capacity(1 << 20, file)).map_err(|error| match error {
+            PackError::Store(error) => error.into(),
+            PackError::Member { key, source } => {
+                let location = shown(target);
+                let source = StoreError::Io { action: "write", location: location.clone(), key: key.clone(), source };
+                WriteError::Object { location, key, source: Box::new(source) }
+            }
+            PackError::End(source) => failed("write", target, source),
+        })?;
+    packed.into_inner().map_err(|e| write(e.into_error()))?.sync_all().map_err(write)?;
     aside.persist(target).map_err(|e| write(e.error))?;
     remove(work)
 }
