@@ -340,6 +340,16 @@ def test_a_server_that_goes_away_is_2_and_names_the_chunk(cw, tmp_path):
     assert re.search(r"chunk \[\d, \d, \d\]", said), said
 
 
+def test_credentials_that_expire_in_the_middle_are_2_and_no_thousand_problems(cw, tmp_path):
+    """Unless 403 is said to stand for chunks that are absent."""
+    write(tmp_path / "a.zarr", consolidated=True)
+    with faulty.Server() as server:
+        server.buckets["b"] = bucket = faulty.Bucket(tmp_path, kinds=("403",), share=1)
+        bucket.may = lambda kind, method, key, wanted: method == "GET" and key.startswith("a.zarr/data/c/")
+        cw("verify", "s3://b/a.zarr", *QUICK, env=server.env).refused("chunk", "data", "403", "absent-on 403")
+        assert cw("verify", "s3://b/a.zarr", "--absent-on", "403", *QUICK, env=server.env).ok().json == []
+
+
 def slow(path):
     if "/data/c/" in path:
         time.sleep(0.1)

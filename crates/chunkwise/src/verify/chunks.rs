@@ -269,10 +269,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a store could not be asked, so that nothing is known of the chunk.
+/// Whether a store could not be asked, so that nothing is known of the chunk. Credentials that have expired are answered with
+/// 400, 401 or 403; where 403 stands for absent, it is no error.
 fn does_not_answer(error: &ChunkError) -> bool {
     let ChunkError::Fetch { source, .. } = error else { return false };
-    matches!(**source, StoreError::Network { .. } | StoreError::Status { status: 429 | 500..=599, .. })
+    matches!(
+        **source,
+        StoreError::Network { .. } | StoreError::Status { status: 400 | 401 | 403 | 429 | 500..=599, .. }
+    )
 }
 
 /// Whether an error is that of the index of a shard, and so of all its chunks.
