@@ -551,3 +551,11 @@ def test_coordinates_that_cannot_be_read_stop_only_what_names_them(cw, tmp_path)
     (row,) = cw("reduce", path, "--calc", "w = exp(v) * 2", "--over", "all", "--with", "sum").ok().json
     assert row["sum"] == 6
     cw("calc", path, "w = v * exp", "-o", "none").refused("exp")
+
+
+def test_an_array_without_codecs_is_said_to_be_unreadable_once(cw, tmp_path):
+    path = tmp_path / "cube.zarr"
+    cube.array(zarr.open_group(path, mode="w"), "b", np.zeros((4, 4), "uint8"), (2, 2), ("y", "x"))
+    edit(path / "b" / "zarr.json", codecs=[])
+    said = cw("stats", path, "--var", "b").refused("never turn cells into bytes")
+    assert said.count("cannot be read") == 1, said

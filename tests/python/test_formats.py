@@ -273,7 +273,7 @@ ELSEWHERE = {"bytes", "transpose", "sharding_indexed", "vlen-utf8", "vlen-bytes"
 
 def test_the_table_of_codecs_is_what_is_tested(cw, tmp_path):
     rows = {row["codec"].strip("`"): row for row in table("Codecs")}
-    read = {name for name, row in rows.items() if row["read"] != "no"}
+    read = {name for name, row in rows.items() if not row["read"].startswith("no")}
     assert read == set(CHAINS) | ELSEWHERE
     source = zarr.open_group(tmp_path / "source.zarr", mode="w", zarr_format=3)
     for dtype in ("float32", "bool"):
@@ -350,7 +350,7 @@ def test_types_that_are_not_read_are_refused_by_name(tmp_path):
         }  # fmt: skip
         (path / "zarr.json").write_text(json.dumps(document))
         head, words = read_array(path)
-        assert head is None and f"`{name}` is not known" in words, words
+        assert head is None and f"`{name}` is not supported" in words, words
 
 
 FILLS = [

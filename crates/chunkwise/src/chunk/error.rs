@@ -1,6 +1,6 @@
 //! What can go wrong with one chunk.
 
-use crate::codec::ChainError;
+use crate::codec::{ChainError, is_known};
 use crate::store::{ByteRange, StoreError};
 
 pub use crate::codec::{BoxError, DecodeError};
@@ -16,10 +16,10 @@ pub enum ChunkError {
         /// Why.
         reason: String,
     },
-    /// A codec that is neither known nor registered.
+    /// A codec that is neither supported nor registered.
     #[error(
-        "`{variable}` is stored with codec `{codec}`, which is not known; `docs/formats.md` lists those that are, and \
-         `chunkwise::codec::register` adds one of your own"
+        "`{variable}` is stored with codec `{codec}`, which is not supported; `docs/formats.md` lists those that are{}",
+        own_of(codec)
     )]
     UnknownCodec {
         /// Path of the array.
@@ -114,5 +114,13 @@ impl ChunkError {
             ChainError::Codec { codec, source } => ChunkError::Codec { variable, codec, source },
             ChainError::Unreadable { reason } => ChunkError::Unreadable { variable, reason },
         }
+    }
+}
+
+/// What else there is to do about a codec that is not supported; the names of those that are known cannot be registered.
+fn own_of(codec: &str) -> &'static str {
+    match is_known(codec) {
+        true => "",
+        false => ", and `chunkwise::codec::register` adds one of your own",
     }
 }

@@ -227,8 +227,12 @@ fn unknown_and_misplaced_codecs_are_refused_by_name() {
     };
     assert_eq!(
         refused(json!([little(), {"name": "example.squash"}])),
-        "`group/a` is stored with codec `example.squash`, which is not known; `docs/formats.md` lists those that are, and \
+        "`group/a` is stored with codec `example.squash`, which is not supported; `docs/formats.md` lists those that are, and \
          `chunkwise::codec::register` adds one of your own"
+    );
+    assert_eq!(
+        refused(json!([little(), {"name": "optional"}])),
+        "`group/a` is stored with codec `optional`, which is not supported; `docs/formats.md` lists those that are"
     );
     assert!(refused(json!([zstd()])).contains("zstd"));
     assert!(refused(json!([little(), little()])).contains("`bytes`"));

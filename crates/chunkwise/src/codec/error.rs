@@ -5,8 +5,8 @@ pub use crate::error::BoxError;
 /// Why a chain of codecs cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChainError {
-    /// A codec that is neither known nor registered.
-    #[error("codec `{codec}` is not known")]
+    /// A codec that is neither supported nor registered.
+    #[error("codec `{codec}` is not supported")]
     Unknown {
         /// Name as stored.
         codec: String,

@@ -68,5 +68,10 @@ pub(crate) fn bare(name: &str) -> &str {
     name.strip_prefix("numcodecs.").unwrap_or(name)
 }
 
+/// Whether a codec is one of [`KNOWN`], supported or not.
+pub(crate) fn is_known(name: &str) -> bool {
+    KNOWN.contains(&bare(name))
+}
+
 #[cfg(test)]
 mod tests;

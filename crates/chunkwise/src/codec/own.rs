@@ -1,6 +1,5 @@
 //! Codecs of one's own: a trait, and the names under which a program registers them.
 
-use super::bare;
 use super::error::BoxError;
 use chunkwise_core::cube::Attrs;
 use chunkwise_core::dtype::DType;
@@ -78,7 +77,7 @@ pub fn register(
     takes: Takes,
     make: impl Fn(&Attrs, DType) -> Result<Box<dyn ChunkCodec>, BoxError> + Send + Sync + 'static,
 ) -> Result<(), RegisterError> {
-    if super::KNOWN.contains(&bare(name)) {
+    if super::is_known(name) {
         return Err(RegisterError::Known { name: name.to_owned() });
     }
     let mut own = OWN.write().unwrap_or_else(PoisonError::into_inner);

@@ -119,7 +119,7 @@ fn consistent(variable: &Variable) -> Result<(), String> {
         return Ok(());
     }
     if let DataType::Unknown(name) = &variable.dtype {
-        return Err(format!("its data type `{name}` is not known"));
+        return Err(format!("its data type `{name}` is not supported"));
     }
     let rank = variable.shape.len();
     if variable.chunks.len() != rank {

@@ -13,7 +13,7 @@ pub use labels::Values;
 pub(crate) use labels::{LabelCache, is_small};
 pub(crate) use v3::fill_value;
 
-use crate::chunk::ChunkReader;
+use crate::chunk::{ChunkError, ChunkReader};
 use crate::error::{OpenError, in_full};
 use crate::store::secret::mask;
 use crate::store::{ByteRange, Counted, Entry, StorageOptions, Store, join, locate_with};
@@ -107,7 +107,11 @@ pub fn open_in(
     let groups = std::mem::take(&mut found.groups);
     for variable in &mut found.variables {
         if let Err(error) = ChunkReader::new(variable, store.clone()) {
-            variable.fault(in_full(&error));
+            variable.fault(match error {
+                // Whoever tells the problem says that the variable cannot be read.
+                ChunkError::Unreadable { reason, .. } => reason,
+                error => in_full(&error),
+            });
         }
     }
     let cube = assemble(location, found, options);
