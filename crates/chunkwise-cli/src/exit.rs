@@ -109,7 +109,8 @@ impl CliError {
         let mut cause = Some(error);
         while let Some(error) = cause {
             let boxed = error.downcast_ref::<Box<StoreError>>().map(|e| &**e);
-            let store = error.downcast_ref::<StoreError>().or(boxed);
+            let shared = error.downcast_ref::<Arc<StoreError>>().map(|e| &**e);
+            let store = error.downcast_ref::<StoreError>().or(boxed).or(shared);
             // What only passes on the words of a store's error hides it from the chain.
             let passed = error
                 .downcast_ref::<WriteError>()

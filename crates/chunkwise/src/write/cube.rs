@@ -305,11 +305,11 @@ impl CubeWriter {
 
     /// Waits until all chunks that were given are stored.
     fn flush(&self) -> Result<(), WriteError> {
-        self.outbox.flush(&self.store).map_err(|failed| self.not_sent(failed))
+        self.outbox.flush().map_err(|failed| self.not_sent(failed))
     }
 
     fn not_sent(&self, (key, source): Failed) -> WriteError {
-        self.object_error(&key, source)
+        WriteError::Object { location: self.location(), key, source }
     }
 
     /// Removes what an earlier run may have left; a new output holds nothing.
@@ -326,7 +326,7 @@ impl CubeWriter {
     }
 
     fn object_error(&self, key: &str, source: crate::store::StoreError) -> WriteError {
-        WriteError::Object { location: self.location(), key: key.to_owned(), source: Box::new(source) }
+        WriteError::Object { location: self.location(), key: key.to_owned(), source: Arc::new(source) }
     }
 
     /// Writes shards that are not complete (what did not come is empty), then the metadata of arrays, then of the group,

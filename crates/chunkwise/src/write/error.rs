@@ -3,6 +3,7 @@
 use super::place::shown;
 use crate::store::StoreError;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Why a cube was not written. [`WriteError::hint`] says what would work.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +64,7 @@ pub enum WriteError {
         /// Key of the object.
         key: String,
         /// What the store said.
-        source: Box<StoreError>,
+        source: Arc<StoreError>,
     },
     /// The store failed otherwise.
     #[error(transparent)]

@@ -1,13 +1,13 @@
 //! Objects on their way to a store that answers after a while: several at once, bounded in number and bytes.
 
-use crate::store::{Asked, Contact, Store, StoreError};
+use crate::store::{Store, StoreError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Objects on their way at once, at most.
 const OBJECTS: usize = 32;
 
 /// An object that was not stored, and why.
-pub(crate) type Failed = (String, StoreError);
+pub(crate) type Failed = (String, Arc<StoreError>);
 
 /// What is on its way. An object that fails is told to all who ask; nothing is taken any more, and nothing counts as stored.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Outbox {
     pub(crate) fn put(&self, store: &dyn Store, key: &str, bytes: Vec<u8>) -> Result<(), Failed> {
         let size = bytes.len() as u64;
         let fits = |now: &Now| now.objects == 0 || (now.objects < OBJECTS && now.bytes + size <= self.most);
-        let mut now = self.wait(store, fits)?;
+        let mut now = self.wait(fits)?;
         now.objects += 1;
         now.bytes += size;
         drop(now);
@@ -54,7 +54,7 @@ impl Outbox {
             now.objects -= 1;
             now.bytes -= size;
             if let Err(error) = done {
-                now.failed.get_or_insert((own, error));
+                now.failed.get_or_insert((own, Arc::new(error)));
             }
             shared.changed.notify_all();
         };
@@ -66,8 +66,8 @@ impl Outbox {
     ///
     /// # Errors
     /// Something is not.
-    pub(crate) fn flush(&self, store: &dyn Store) -> Result<(), Failed> {
-        self.wait(store, |now| now.objects == 0).map(|_| ())
+    pub(crate) fn flush(&self) -> Result<(), Failed> {
+        self.wait(|now| now.objects == 0).map(|_| ())
     }
 
     /// Waits until nothing is on its way, stored or not.
@@ -78,33 +78,16 @@ impl Outbox {
         }
     }
 
-    fn wait(&self, store: &dyn Store, until: impl Fn(&Now) -> bool) -> Result<MutexGuard<'_, Now>, Failed> {
+    fn wait(&self, until: impl Fn(&Now) -> bool) -> Result<MutexGuard<'_, Now>, Failed> {
         let mut now = lock(&self.shared.now);
         loop {
-            if let Some((key, error)) = &now.failed {
-                return Err((key.clone(), again(error, store, key)));
+            if let Some(failed) = &now.failed {
+                return Err(failed.clone());
             }
             if until(&now) {
                 return Ok(now);
             }
             now = self.shared.changed.wait(now).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-/// The same error once more, for another thread.
-fn again(error: &StoreError, store: &dyn Store, key: &str) -> StoreError {
-    match error {
-        StoreError::Status { asked, status, said, anonymous } => {
-            StoreError::Status { asked: asked.clone(), status: *status, said: said.clone(), anonymous: *anonymous }
-        }
-        StoreError::Network { asked, contact, source } => {
-            StoreError::Network { asked: asked.clone(), contact: *contact, source: source.to_string().into() }
-        }
-        other => {
-            let (location, range) = (store.location(), String::new());
-            let asked = Asked { action: "write", location, key: key.to_owned(), range };
-            StoreError::Network { asked: Box::new(asked), contact: Contact::Answered, source: other.to_string().into() }
         }
     }
 }
@@ -172,13 +155,13 @@ mod tests {
         }
         outbox.put(&store, "large", vec![0; 300]).unwrap();
         outbox.put(&store, "last", vec![0; 30]).unwrap();
-        outbox.flush(&store).unwrap();
+        outbox.flush().unwrap();
         assert_eq!((store.stored.load(Relaxed), store.most.load(Relaxed)), (42, 300));
         let (store, outbox) = (Slow::default(), Outbox::new(100));
         for i in 0..20 {
             outbox.put(&store, &format!("k{i}"), vec![0; 30]).unwrap();
         }
-        outbox.flush(&store).unwrap();
+        outbox.flush().unwrap();
         assert!((60..=100).contains(&store.most.load(Relaxed)), "{:?}", store.most);
     }
 
@@ -186,11 +169,11 @@ mod tests {
     fn an_object_that_fails_is_told_by_name_and_nothing_counts_as_stored_from_then_on() {
         let (store, outbox) = (Slow::default(), Outbox::new(100));
         outbox.put(&store, "bad", vec![0; 30]).unwrap();
-        let (key, error) = outbox.flush(&store).unwrap_err();
-        assert!(key == "bad" && error.to_string().contains("cannot write `bad`"), "{error}");
+        let (key, error) = outbox.flush().unwrap_err();
+        assert!(key == "bad" && matches!(*error, StoreError::NoList { .. }), "as the store told it: {error}");
         let (key, error) = outbox.put(&store, "good", vec![0; 30]).unwrap_err();
-        assert!(key == "bad" && error.to_string().contains("cannot write `bad`"), "{error}");
-        assert!(outbox.flush(&store).is_err());
+        assert!(key == "bad" && matches!(*error, StoreError::NoList { .. }), "as the store told it: {error}");
+        assert!(outbox.flush().is_err());
         outbox.settle();
     }
 }

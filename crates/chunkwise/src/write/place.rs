@@ -248,7 +248,7 @@ pub(crate) fn pack_into(work: &Path, target: &Path) -> Result<(), WriteError> {
             PackError::Member { key, source } => {
                 let location = shown(target);
                 let source = StoreError::Io { action: "write", location: location.clone(), key: key.clone(), source };
-                WriteError::Object { location, key, source: Box::new(source) }
+                WriteError::Object { location, key, source: Arc::new(source) }
             }
             PackError::End(source) => failed("write", target, source),
         })?;

@@ -430,7 +430,7 @@ impl Target {
 
     fn failed(&self, key: &str, source: StoreError) -> RegionError {
         let (location, key) = (self.location.clone(), key.to_owned());
-        WriteError::Object { location, key, source: Box::new(source) }.into()
+        WriteError::Object { location, key, source: Arc::new(source) }.into()
     }
 }
 

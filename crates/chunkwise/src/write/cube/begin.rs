@@ -180,7 +180,7 @@ impl CubeWriter {
                 let claimed = Keeper::claim(journal, &store, &group).map_err(|source| WriteError::Object {
                     location: location.clone(),
                     key: JOURNAL.to_owned(),
-                    source: Box::new(source),
+                    source: Arc::new(source),
                 })?;
                 let Some(keeper) = claimed else { return Err(WriteError::Unfinished { location }) };
                 let mut writer = CubeWriter::new(output, store, group, None, arrays);
