@@ -1,5 +1,9 @@
 """Object stores, web servers and zip files: the same answers as from a folder, and errors that say what is wrong."""
 
+import os
+import signal
+import subprocess
+import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -168,6 +172,33 @@ def test_no_network_ends_within_the_retry_time(service, cw):
 
 
 # --- credentials ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [[], ["--overwrite"]])
+def test_after_ctrl_c_the_same_output_is_written_anew(s3, cw, large, again):
+    """SeaweedFS lists the folders of the chunks that were removed for a while."""
+    import obstore
+
+    name = f"int{len(again)}.zarr"
+    job, box = ["calc", large, "v = red + nir", "-o", s3.url(name), *again], servers.looked_at(s3, name)
+    held = lambda: sum(len(found) for found in obstore.list(box))  # noqa: E731
+    running = subprocess.Popen([runner.binary(), *map(str, job)], env=os.environ | s3.env, stderr=subprocess.PIPE)
+    while held() < 20 and running.poll() is None:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(30) == 130, running.stderr.read()
+    assert held() == 0
+    cw(*job, env=s3.env, json=False).ok()
+
+
+def test_what_is_no_cube_is_left_alone_and_not_said_to_be_removed(s3, cw, local):
+    import obstore
+
+    obstore.put(servers.looked_at(s3), "letters/a.txt", b"dear")
+    run = cw("calc", local, "b = data + 0", "-o", s3.url("letters"), "--overwrite", env=s3.env, json=False)
+    run.refused("no Zarr cube, so that it is left alone")
+    assert "is removed" not in run.err
+    assert obstore.get(servers.looked_at(s3), "letters/a.txt").bytes() == b"dear"
 
 
 def test_wrong_credentials_are_an_error_at_once(s3, azure, cw):

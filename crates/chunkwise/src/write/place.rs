@@ -5,7 +5,8 @@ use super::journal::JOURNAL;
 use crate::store::PackError;
 use crate::store::secret::mask;
 use crate::store::{
-    Entry, LocalStore, MemoryStore, StorageOptions, Store, StoreError, ZipStore, is_zip, locate_with, pack,
+    Access, Entry, LocalStore, MemoryStore, StorageOptions, Store, StoreError, ZipStore, is_zip, join, locate_with,
+    pack,
 };
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
@@ -75,7 +76,7 @@ impl Place {
     /// The store cannot be read.
     pub fn goes_first(&self, group: &str) -> Result<bool, WriteError> {
         match self {
-            Place::Store(store) => Ok(present(store, group)? != Present::Nothing),
+            Place::Store(store) => Ok(matches!(present(store, group)?, Present::Cube | Present::Unfinished)),
             Place::Folder(_) | Place::Zip(_) => Ok(false),
         }
     }
@@ -179,7 +180,7 @@ fn same_file(_: &Path, _: &Path) -> bool {
 /// What lies at an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Present {
-    /// Nothing, or an empty folder.
+    /// Nothing, or an empty folder; in object stores empty folders within it, too.
     Nothing,
     /// A Zarr group or array.
     Cube,
@@ -193,15 +194,28 @@ pub(crate) enum Present {
 pub(crate) fn present(store: &dyn Store, group: &str) -> Result<Present, WriteError> {
     let entries = store.list_dir(group)?;
     let has = |name: &str| entries.iter().any(|e| matches!(e, Entry::Object(n) if n == name));
-    Ok(if entries.is_empty() {
-        Present::Nothing
-    } else if has(JOURNAL) {
+    Ok(if has(JOURNAL) {
         Present::Unfinished
     } else if ["zarr.json", ".zgroup", ".zarray", ".zmetadata"].into_iter().any(has) {
         Present::Cube
-    } else {
+    } else if holds_anything(store, group, &entries)? {
         Present::Other
+    } else {
+        Present::Nothing
     })
+}
+
+/// Whether there are objects below a folder that has these entries. A folder of a file system counts by itself; in object
+/// stores it is a part of keys, which some of them list for a while after the last object below it has gone.
+fn holds_anything(store: &dyn Store, folder: &str, entries: &[Entry]) -> Result<bool, StoreError> {
+    for entry in entries {
+        let Entry::Folder(name) = entry else { return Ok(true) };
+        let below = join(folder, name);
+        if store.access() == Access::Inline || holds_anything(store, &below, &store.list_dir(&below)?)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Looks at a folder.
@@ -379,4 +393,67 @@ fn exchange(a: &Path, b: &Path) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn exchange(_: &Path, _: &Path) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::ByteRange;
+
+    /// An object store that still lists folders whose objects have gone.
+    #[derive(Debug)]
+    struct Lists {
+        inner: MemoryStore,
+        folders: &'static [(&'static str, &'static str)],
+    }
+
+    impl Store for Lists {
+        fn location(&self) -> String {
+            "s3://box".to_owned()
+        }
+        fn access(&self) -> Access {
+            Access::Polled
+        }
+        fn get(&self, key: &str, range: ByteRange) -> Result<Option<Vec<u8>>, StoreError> {
+            self.inner.get(key, range)
+        }
+        fn list_dir(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+            let mut entries = self.inner.list_dir(prefix)?;
+            let here = self.folders.iter().filter(|(above, _)| *above == prefix);
+            entries.extend(here.map(|(_, name)| Entry::Folder((*name).to_owned())));
+            Ok(entries)
+        }
+        fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+            self.inner.put(key, bytes)
+        }
+        fn delete(&self, key: &str) -> Result<(), StoreError> {
+            self.inner.delete(key)
+        }
+        fn delete_prefix(&self, prefix: &str) -> Result<(), StoreError> {
+            self.inner.delete_prefix(prefix)
+        }
+    }
+
+    fn lists(keys: &[&str]) -> Arc<Lists> {
+        let folders = &[("", "int.zarr"), ("int.zarr", "b"), ("int.zarr", "x"), ("int.zarr/b", "c")];
+        let inner = MemoryStore::new();
+        keys.iter().for_each(|key| inner.put(key, b"{}").unwrap());
+        Arc::new(Lists { inner, folders })
+    }
+
+    #[test]
+    fn folders_that_object_stores_still_list_are_nothing_unless_an_object_lies_below() {
+        assert_eq!(present(&*lists(&[]), "int.zarr").unwrap(), Present::Nothing);
+        assert_eq!(present(&*lists(&["int.zarr/b/c/0"]), "int.zarr").unwrap(), Present::Other);
+        assert_eq!(present(&*lists(&["int.zarr/zarr.json"]), "int.zarr").unwrap(), Present::Cube);
+    }
+
+    #[test]
+    fn only_a_cube_or_an_unfinished_one_goes_first() {
+        let goes = |keys: &[&str]| Place::Store(lists(keys)).goes_first("").unwrap();
+        let journal = format!("int.zarr/{JOURNAL}");
+        assert_eq!([goes(&["a/b.txt"]), goes(&["b.txt"]), goes(&[])], [false; 3], "left alone");
+        assert!(goes(&["zarr.json"]) && goes(&[".zgroup"]) && goes(&[JOURNAL]));
+        assert!(Place::Store(lists(&[&journal])).goes_first("int.zarr").unwrap());
+    }
 }
