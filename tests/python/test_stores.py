@@ -201,6 +201,15 @@ def test_what_is_no_cube_is_left_alone_and_not_said_to_be_removed(s3, cw, local)
     assert obstore.get(servers.looked_at(s3), "letters/a.txt").bytes() == b"dear"
 
 
+def test_a_shard_that_no_object_holds_is_refused_before_anything_is_read(s3, cw, tmp_path):
+    path = tmp_path / "wide.zarr"
+    zarr.create_group(path).create_array("a", shape=(1 << 18, 1 << 18), chunks=(1024, 1024), dtype="uint8", dimension_names=["y", "x"])
+    for more in (["--explain"], []):
+        run = cw("calc", path, "b = a + 1", "-o", s3.url("wide.zarr"), "--shard", "y=262144,x=262144", *more, env=s3.env)
+        run.refused("shard of `b`", "10,000 parts", "--shard")
+        assert run.seconds < 5
+
+
 def test_wrong_credentials_are_an_error_at_once(s3, azure, cw):
     wrong = s3.env | {"AWS_SECRET_ACCESS_KEY": "wrong-secret-key"}
     run = cw("info", s3.url("a.zarr"), env=wrong)

@@ -102,6 +102,7 @@ impl Prepared {
                 let mut of_folded = Vec::new();
                 for &statistic in &folded.statistics {
                     let (spec, output) = self.array(cube, stage, folded, statistic, options)?;
+                    options.place.check_shards(&spec).map_err(|e| JobError::Write(e.into()))?;
                     let stored = keeps_stored(statistic) && !self.is_anomaly();
                     let packing = if stored { folded.packing } else { Packing::NONE };
                     of_folded.push(Target { array: arrays.len(), output, packing, stored });

@@ -21,6 +21,7 @@ pub use memory::MemoryStore;
 #[cfg(feature = "cloud")]
 pub use object::RemoteStore;
 pub use options::StorageOptions;
+pub(crate) use writer::{MOST, MOST_PARTS, PART};
 pub use writer::{ObjectWriter, writer};
 pub use zip::ZipStore;
 pub(crate) use zip::{PackError, is_zip, pack};
@@ -420,6 +421,14 @@ pub enum StoreError {
         /// The most that it can have.
         most: u64,
     },
+    /// An object of more parts than an object store takes.
+    #[error("cannot write `{key}` in `{location}`: {MOST}")]
+    ManyParts {
+        /// Location of the store.
+        location: String,
+        /// The key.
+        key: String,
+    },
     /// Any other failure of the system.
     #[error("cannot {action} `{key}` in `{location}`")]
     Io {
@@ -516,6 +525,7 @@ impl StoreError {
                  `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…`"
                     .to_owned()
             }
+            StoreError::ManyParts { .. } => "make shards smaller with `--shard`".to_owned(),
             StoreError::ProfileElsewhere { .. } => {
                 "export them into the environment: `aws configure export-credentials --format env`".to_owned()
             }

@@ -4,6 +4,13 @@ use super::{Store, StoreError};
 use std::fmt::Debug;
 use std::sync::Arc;
 
+/// Bytes of a part, but of the last, of an object in an object store: S3 and Google take no less than 5 MiB.
+pub(crate) const PART: usize = 8 << 20;
+/// Parts of such an object, at most: S3, Google; Azure takes more.
+pub(crate) const MOST_PARTS: usize = 10_000;
+/// What these two make.
+pub(crate) const MOST: &str = "object stores take 10,000 parts of 8 MiB for an object (78.1 GiB)";
+
 /// An object in the making: readers see nothing of it until it is finished.
 ///
 /// Dropped without [`finish`](ObjectWriter::finish) or [`abort`](ObjectWriter::abort), nothing appears under its key

@@ -143,6 +143,7 @@ impl CubeWriter {
             super::array::check_path(&output.group)
                 .map_err(|problem| WriteError::BadGroup { location: output.place.location(), problem })?;
         }
+        arrays.iter().try_for_each(|array| output.place.check_shards(array.spec()))?;
         match output.place.clone() {
             Place::Folder(root) => CubeWriter::in_folder(output, arrays, &root),
             Place::Zip(file) => CubeWriter::in_zip(output, arrays, &file),

@@ -1,7 +1,7 @@
 //! Why a cube was not written.
 
 use super::place::shown;
-use crate::store::StoreError;
+use crate::store::{MOST, StoreError};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -45,6 +45,16 @@ pub enum WriteError {
         chunk: Vec<u64>,
         /// Key of the shard.
         key: String,
+    },
+    /// Shards that no object of the store holds.
+    #[error("a shard of `{array}` has {bytes} bytes before it is compressed, too many for `{location}`: {MOST}")]
+    LargeShard {
+        /// Path of the array.
+        array: String,
+        /// Bytes of its cells and its index.
+        bytes: u64,
+        /// Location of the output.
+        location: String,
     },
     /// A compressor that refused.
     #[error("cannot encode a chunk of `{array}` with `{codec}`")]
@@ -155,6 +165,7 @@ impl WriteError {
             WriteError::NotACube { .. } => "write elsewhere",
             WriteError::IsInput { .. } | WriteError::WithinInput { .. } => "write beside it, as in `-o OUT.zarr`",
             WriteError::NodeExists { .. } => "choose another name, or pass `--overwrite` to replace a group",
+            WriteError::LargeShard { .. } => "make shards smaller with `--shard`",
             WriteError::Busy { .. } => "wait for it, or write elsewhere",
             _ => return None,
         })

@@ -1,17 +1,22 @@
 //! Where a cube is written: what lies there now, who else writes there, and the swap of the finished one.
 
+use super::array::ArraySpec;
 use super::error::WriteError;
 use super::journal::JOURNAL;
+use crate::codec::chain::itemsize;
 use crate::store::PackError;
 use crate::store::secret::mask;
 use crate::store::{
-    Access, Entry, LocalStore, MemoryStore, StorageOptions, Store, StoreError, ZipStore, is_zip, join, locate_with,
-    pack,
+    Access, Entry, LocalStore, MOST_PARTS, MemoryStore, PART, StorageOptions, Store, StoreError, ZipStore, is_zip,
+    join, locate_with, pack,
 };
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Bytes of the index of a shard for each inner chunk.
+const INDEX_ENTRY: u64 = 16;
 
 /// Where a cube is written.
 #[derive(Clone, Debug)]
@@ -97,6 +102,27 @@ impl Place {
             Place::Folder(_) | Place::Zip(_) => (Some(0), 0),
             Place::Store(store) => (store.writer_bytes(), store.sending_bytes()),
         }
+    }
+
+    /// Checks that the store takes shards as large as those of an array are at most, before any is sent.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) fn check_shards(&self, spec: &ArraySpec) -> Result<(), WriteError> {
+        let (Place::Store(store), Some(shards)) = (self, &spec.shards) else { return Ok(()) };
+        let size = itemsize(&spec.dtype).unwrap_or(1) as u64;
+        let (mut bytes, mut inner) = (size, 1u64);
+        for ((&shard, &chunk), &cells) in shards.iter().zip(&spec.chunks).zip(&spec.shape) {
+            let chunk = chunk.max(1);
+            // Inner chunks beyond the array are not stored.
+            bytes = bytes.saturating_mul(shard.min(cells.next_multiple_of(chunk)));
+            inner = inner.saturating_mul(shard / chunk);
+        }
+        let bytes = bytes.saturating_add(inner.saturating_mul(INDEX_ENTRY));
+        if store.access() == Access::Inline || bytes <= MOST_PARTS as u64 * PART as u64 {
+            return Ok(());
+        }
+        Err(WriteError::LargeShard { array: spec.path.clone(), bytes, location: self.location() })
     }
 
     /// The store at the place, where there is something.
@@ -399,6 +425,9 @@ fn exchange(_: &Path, _: &Path) -> bool {
 mod tests {
     use super::*;
     use crate::store::ByteRange;
+    use crate::write::array::ZarrVersion;
+    use chunkwise_core::cube::{Attrs, DataType};
+    use chunkwise_core::dtype::DType;
 
     /// An object store that still lists folders whose objects have gone.
     #[derive(Debug)]
@@ -455,5 +484,23 @@ mod tests {
         assert_eq!([goes(&["a/b.txt"]), goes(&["b.txt"]), goes(&[])], [false; 3], "left alone");
         assert!(goes(&["zarr.json"]) && goes(&[".zgroup"]) && goes(&[JOURNAL]));
         assert!(Place::Store(lists(&[&journal])).goes_first("int.zarr").unwrap());
+    }
+
+    #[test]
+    fn a_shard_that_no_object_holds_is_refused_before_anything_is_sent() {
+        let spec = |shape: u64, shard: u64| ArraySpec {
+            chunks: vec![1 << 10, 1 << 10],
+            shards: Some(vec![shard, shard]),
+            dtype: DataType::Number(DType::Float32),
+            ..ArraySpec::plain("b".into(), vec!["y".into(), "x".into()], vec![shape; 2], Attrs::new(), ZarrVersion::V3)
+        };
+        let check = |place: Place, spec: ArraySpec| place.check_shards(&spec);
+        let remote = || Place::Store(lists(&[]));
+        assert!(check(remote(), spec(1 << 18, 1 << 17)).is_ok(), "64 GiB");
+        assert!(check(remote(), spec(1 << 17, 1 << 18)).is_ok(), "there are cells in 64 of 256 GiB");
+        let error = check(remote(), spec(1 << 18, 1 << 18)).unwrap_err();
+        assert!(error.to_string().contains("a shard of `b` has 274878955520 bytes"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("--shard")));
+        assert!(check(Place::Folder("a.zarr".into()), spec(1 << 18, 1 << 18)).is_ok());
     }
 }

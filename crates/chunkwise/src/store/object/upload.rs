@@ -6,7 +6,8 @@
 use super::retry::Failure;
 use super::{Inner, PARTS, Put, RemoteStore};
 use crate::runtime;
-use crate::store::{Asked, Contact, ObjectWriter, StoreError};
+pub(super) use crate::store::PART;
+use crate::store::{Asked, Contact, MOST_PARTS, ObjectWriter, StoreError};
 use bytes::Bytes;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -17,10 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// Bytes of a part, but of the last: S3 and Google take no less than 5 MiB.
-pub(super) const PART: usize = 8 << 20;
-/// Parts of an object, at most: S3, Google; Azure takes more.
-const MOST_PARTS: usize = 10_000;
 /// Bytes that are handed to the connection at once.
 const PIECE: usize = 256 << 10;
 /// An upload that is given up is taken back for so long.
@@ -108,8 +105,7 @@ impl Upload {
     /// Sends what was gathered; waits until few enough parts are on their way.
     fn send(&mut self) -> Result<(), StoreError> {
         if self.sent == MOST_PARTS {
-            let source = format!("an object is at most {MOST_PARTS} parts of {} MiB", PART >> 20).into();
-            return Err(StoreError::Network { asked: Box::new(self.asked()), contact: Contact::Answered, source });
+            return Err(StoreError::ManyParts { location: self.inner.location.clone(), key: self.key.clone() });
         }
         let id = self.begin()?;
         while self.running.front().is_some_and(JoinHandle::is_finished) {
@@ -234,3 +230,21 @@ impl Drop for Upload {
 
 /// Bytes of parts on their way, of all objects of a store.
 pub(super) const SENDING: u64 = (PARTS * PART) as u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StorageOptions;
+
+    #[test]
+    fn an_object_of_more_parts_than_a_store_takes_is_an_error_of_its_own() {
+        let options = StorageOptions::parse(["endpoint=http://127.0.0.1:9", "anonymous=true"]).unwrap();
+        let store = super::super::open("s3://box/a.zarr", &options).unwrap();
+        let mut upload = Upload::new(&store, "b/c/0").unwrap();
+        upload.gathered = vec![0; PART];
+        upload.sent = MOST_PARTS;
+        let error = upload.append(b"more").unwrap_err();
+        assert!(matches!(&error, StoreError::ManyParts { key, .. } if key == "b/c/0"), "{error:?}");
+        assert!(error.to_string().contains("10,000 parts") && error.hint().unwrap().contains("--shard"), "{error}");
+    }
+}
