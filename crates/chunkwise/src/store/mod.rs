@@ -4,6 +4,7 @@
 //! segments and none at the ends; `""` is the root itself. Local and memory stores answer on the calling thread.
 
 mod counted;
+mod key;
 mod local;
 mod location;
 mod memory;
@@ -15,6 +16,8 @@ mod writer;
 mod zip;
 
 pub use counted::Counted;
+pub use key::join;
+pub(crate) use key::{check_key, directly_below};
 pub use local::LocalStore;
 pub use location::{Located, locate, locate_with};
 pub use memory::MemoryStore;
@@ -26,7 +29,6 @@ pub use writer::{ObjectWriter, writer};
 pub use zip::ZipStore;
 pub(crate) use zip::{PackError, is_zip, pack};
 
-use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
@@ -546,49 +548,9 @@ fn knows_option(key: &str) -> bool {
     return key.is_empty();
 }
 
-/// Checks that a key stays in its store: no empty, `.` or `..` segment, no NUL, not absolute.
-pub(crate) fn check_key(location: &dyn Fn() -> String, key: &str) -> Result<(), StoreError> {
-    let reason = if key.is_empty() {
-        "it is empty"
-    } else if key.contains('\0') {
-        "it holds a NUL"
-    } else if key.split('/').any(|segment| segment.is_empty()) {
-        "a segment is empty"
-    } else if key.split('/').any(|segment| segment == "." || segment == "..") {
-        "`.` and `..` lead elsewhere"
-    } else if cfg!(windows) && key.contains(['\\', ':']) {
-        "`\\` and `:` lead elsewhere"
-    } else {
-        return Ok(());
-    };
-    Err(StoreError::BadKey { location: location(), key: key.to_owned(), reason })
-}
-
-/// Joins a folder and a name; the root folder is empty.
-pub fn join(prefix: &str, name: &str) -> String {
-    match (prefix.is_empty(), name.is_empty()) {
-        (true, _) => name.to_owned(),
-        (_, true) => prefix.to_owned(),
-        _ => format!("{prefix}/{name}"),
-    }
-}
-
 /// An object of more bytes than it can have.
 pub(crate) fn large(location: String, key: &str, size: u64, most: u64) -> StoreError {
     StoreError::Large { location, key: key.to_owned(), size, most }
-}
-
-/// What lies directly below a folder, given as `folder/`, of keys in order that begin there.
-pub(crate) fn directly_below<'a>(below: &str, keys: impl Iterator<Item = &'a str>) -> Vec<Entry> {
-    let mut seen = BTreeSet::new();
-    for rest in keys.map_while(|key| key.strip_prefix(below)) {
-        seen.insert(match rest.split_once('/') {
-            Some((folder, _)) => (folder.to_owned(), true),
-            None => (rest.to_owned(), false),
-        });
-    }
-    let entry = |(name, folder)| if folder { Entry::Folder(name) } else { Entry::Object(name) };
-    seen.into_iter().map(entry).collect()
 }
 
 /// The part of an object of `size` bytes that a range names: start and length.
