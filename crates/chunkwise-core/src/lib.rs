@@ -35,3 +35,4 @@ pub mod plan;
 pub mod select;
 pub mod stat;
 pub mod values;
+pub mod zonal;
