@@ -1,7 +1,9 @@
-//! Zones: which cells of a grid a polygon covers, and by how much.
+//! Zones: which cells of a grid a polygon covers, by how much, and statistics of the cells of each zone.
 
 mod coverage;
 pub mod polygon;
+pub mod tally;
 
 pub use coverage::{Cover, Touch, cover};
 pub use polygon::Polygon;
+pub use tally::{Tally, Weighting, ZonalStatistic};
