@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Calc(CalcArgs),
     /// Values at points, along the dimensions that are left.
     Series(SeriesArgs),
+    /// Statistics of zones: polygons of a file.
+    Zonal(ZonalArgs),
     /// Whether two cubes are equal, or where they differ.
     Compare(CompareArgs),
     /// Whether a cube is whole: each chunk decodes, labels and metadata agree.
@@ -373,6 +375,45 @@ pub(crate) struct SeriesArgs {
     /// A CSV file with a column for each dimension, and `point` or `name` where points have names.
     #[arg(long, value_name = "FILE")]
     pub(crate) points: Option<String>,
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    #[command(flatten)]
+    pub(crate) decode: DecodeArgs,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// A table as `.csv` or `.json` instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<String>,
+    /// Replace an output that is there.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ZonalArgs {
+    /// The cube.
+    pub(crate) cube: String,
+    /// Polygons: a GeoJSON file or a shapefile.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) zones: String,
+    /// Statistics: `mean,count`; also coverage, missing, sum, std, var, min, max, median, q5 … q97.5, mode, minority, variety.
+    #[arg(long = "with", value_name = "STAT,…", value_delimiter = ',', default_value = "mean,count")]
+    pub(crate) stats: Vec<String>,
+    /// Which cells belong to a polygon: each by the fraction of it inside, those whose centre is, or all that are touched.
+    #[arg(long, value_name = "HOW", value_parser = ["coverage", "centre", "all"], default_value = "coverage")]
+    pub(crate) touch: String,
+    /// The property that names zones; else they have their ids, or numbers from 0.
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) zone_id: Option<String>,
+    /// CRS of the polygons, whatever their file says: a code, WKT, PROJJSON; `cube`: that of the cube.
+    #[arg(long, value_name = "CRS")]
+    pub(crate) zones_crs: Option<String>,
+    /// Variances divide by the coverage less this.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) ddof: u32,
+    /// Least number of valid cells for which a sum is not missing.
+    #[arg(long, value_name = "N")]
+    pub(crate) min_count: Option<u64>,
     #[command(flatten)]
     pub(crate) select: SelectArgs,
     #[command(flatten)]

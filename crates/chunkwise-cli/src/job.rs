@@ -228,9 +228,6 @@ impl Ready {
         min_count: Option<u64>,
     ) -> Result<Ready, CliError> {
         let cube = cube.into();
-        let threads = job.resources.threads().get();
-        let memory = job.resources.memory_limit();
-        let redecode = if job.allow_redecode { Redecode::Allowed } else { Redecode::Bounded };
         let targets = match &destination {
             Destination::Nothing => vec![Target::Nothing; prepared.chains.len()],
             // Told as it would run with an output; the run itself needs one.
@@ -244,6 +241,23 @@ impl Ready {
             Destination::Screen | Destination::Table { .. } => vec![Target::Memory; prepared.chains.len()],
             Destination::Cube(options) => prepared.arrays(&cube, options)?.targets(),
         };
+        let plan = |prepared: &Prepared, cube: &OpenCube, limits| prepared.plan(cube, &targets, limits);
+        Ready::planned(cube, prepared, destination, job, ddof, min_count, plan)
+    }
+
+    /// Checks a job against its budget that is planned in a way of its own.
+    pub(crate) fn planned(
+        cube: Arc<OpenCube>,
+        prepared: Prepared,
+        destination: Destination,
+        job: &JobArgs,
+        ddof: u32,
+        min_count: Option<u64>,
+        plan: impl FnOnce(&Prepared, &OpenCube, Limits) -> Result<Planned, JobError>,
+    ) -> Result<Ready, CliError> {
+        let threads = job.resources.threads().get();
+        let memory = job.resources.memory_limit();
+        let redecode = if job.allow_redecode { Redecode::Allowed } else { Redecode::Bounded };
         let refuse = |needed: u64| {
             let (needs, has) = (format_bytes(needed.into()), format_bytes(memory.into()));
             CliError::says(format!("the job needs {needs}, the budget is {has}"))
@@ -255,7 +269,7 @@ impl Ready {
             requests_per_1000: job.request_price.unwrap_or(usual.requests_per_1000),
         };
         let limits = Limits { memory, threads, redecode, prices };
-        let mut plan = prepared.plan(&cube, &targets, limits).map_err(|e| match e {
+        let mut plan = plan(&prepared, &cube, limits).map_err(|e| match e {
             JobError::Memory(refused) => refuse(refused.needed),
             other => other.into(),
         })?;
@@ -279,6 +293,11 @@ impl Ready {
         self.counters = Arc::clone(&other.counters);
         self.began = other.began;
         self
+    }
+
+    /// Where the result goes.
+    pub(crate) fn destination(&self) -> &Destination {
+        &self.destination
     }
 
     /// The plan's figures.
@@ -372,6 +391,20 @@ impl Ready {
             format_bytes(memory::peak().into()),
         ));
         note_outside(&self.counters.outside());
+    }
+
+    /// Runs in a way of its own, with progress and the summary.
+    pub(crate) fn deliver_by(
+        &self,
+        common: &Common,
+        way: impl FnOnce(&OpenCube, &Prepared, &Planned, &Counters, &RunOptions) -> Result<(), CliError>,
+    ) -> Result<ExitCode, CliError> {
+        self.warn_of_amplification(common);
+        let leaves = self.prepared.leaves(&self.plan);
+        let work = || way(&self.cube, &self.prepared, &self.plan, &self.counters, &self.options);
+        progress::shown(common, &self.counters, leaves, work)?;
+        self.summary(common);
+        Ok(ExitCode::SUCCESS)
     }
 
     /// Runs to where the result goes; `shape` makes its table.

@@ -107,31 +107,101 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> 
     })
 }
 
-/// Records to a file, written aside and renamed.
+/// Records to a file.
 ///
 /// # Errors
-/// The file exists and may not be replaced, or it cannot be written.
+/// As [`TableWriter`].
 pub(crate) fn save(records: &[Record], path: &str, kind: TableFile, overwrite: Overwrite) -> Result<(), CliError> {
-    let failed = |source| CliError::of(TableWrite { path: path.to_owned(), source });
-    if overwrite == Overwrite::No && Path::new(path).symlink_metadata().is_ok() {
-        return Err(CliError::says(format!("the output `{path}` exists"))
-            .hint("pass `--overwrite` to replace it, or write elsewhere"));
-    }
-    let aside = format!("{path}.{}.part", std::process::id());
-    let write = || -> io::Result<()> {
-        let mut out = BufWriter::new(File::create(&aside)?);
-        match kind {
-            TableFile::Csv => write_csv(records, &mut out)?,
-            TableFile::Json => write_json(records, &mut out)?,
+    let mut table = TableWriter::create(path, kind, overwrite)?;
+    // A column may first appear in a later record.
+    table.columns = columns(records).into_iter().map(str::to_owned).collect();
+    records.iter().try_for_each(|record| table.write(record))?;
+    table.finish()
+}
+
+/// A table in the making, row by row; it is written aside and renamed.
+pub(crate) struct TableWriter {
+    path: String,
+    aside: String,
+    rows: Rows,
+    columns: Vec<String>,
+    written: u64,
+}
+
+enum Rows {
+    Csv(Box<csv::Writer<File>>),
+    Json(BufWriter<File>),
+}
+
+impl TableWriter {
+    /// Begins a file.
+    ///
+    /// # Errors
+    /// The file exists and may not be replaced, or it cannot be written.
+    pub(crate) fn create(path: &str, kind: TableFile, overwrite: Overwrite) -> Result<TableWriter, CliError> {
+        if overwrite == Overwrite::No && Path::new(path).symlink_metadata().is_ok() {
+            return Err(CliError::says(format!("the output `{path}` exists"))
+                .hint("pass `--overwrite` to replace it, or write elsewhere"));
         }
-        out.into_inner()?.sync_all()?;
-        std::fs::rename(&aside, path)
-    };
-    write().map_err(|source| {
-        // The first error is the one to tell.
-        let _ = std::fs::remove_file(&aside);
-        failed(source)
-    })
+        let aside = format!("{path}.{}.part", std::process::id());
+        let file = File::create(&aside).map_err(|source| CliError::of(TableWrite { path: path.to_owned(), source }))?;
+        let rows = match kind {
+            TableFile::Csv => Rows::Csv(Box::new(csv::WriterBuilder::new().buffer_capacity(1 << 16).from_writer(file))),
+            TableFile::Json => Rows::Json(BufWriter::new(file)),
+        };
+        Ok(TableWriter { path: path.to_owned(), aside, rows, columns: Vec::new(), written: 0 })
+    }
+
+    fn failed(&self, source: io::Error) -> CliError {
+        CliError::of(TableWrite { path: self.path.clone(), source })
+    }
+
+    /// Adds a row. Where the columns are not known, they are those of the first.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn write(&mut self, record: &Record) -> Result<(), CliError> {
+        if self.columns.is_empty() {
+            self.columns = record.keys().cloned().collect();
+        }
+        let begins = self.written == 0;
+        self.written += 1;
+        let done = match &mut self.rows {
+            Rows::Csv(csv) => csv_row(csv, &self.columns, record, begins),
+            Rows::Json(out) => json_row(out, record, begins),
+        };
+        done.map_err(|source| self.failed(source))
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn finish(mut self) -> Result<(), CliError> {
+        let end = |rows: &mut Rows, written: u64| -> io::Result<()> {
+            match rows {
+                Rows::Csv(csv) => {
+                    csv.flush()?;
+                    csv.get_ref().sync_all()
+                }
+                Rows::Json(out) => {
+                    json_end(out, written == 0)?;
+                    out.flush()?;
+                    out.get_ref().sync_all()
+                }
+            }
+        };
+        end(&mut self.rows, self.written)
+            .and_then(|()| std::fs::rename(&self.aside, &self.path))
+            .map_err(|source| self.failed(source))
+    }
+}
+
+impl Drop for TableWriter {
+    fn drop(&mut self) {
+        // Nothing is left of what was not finished; what was, has another name.
+        let _ = std::fs::remove_file(&self.aside);
+    }
 }
 
 /// Whether a file that exists is replaced.
@@ -151,12 +221,20 @@ impl From<bool> for Overwrite {
 }
 
 fn write_json(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
-    // One record a line: readable, and cheap to read in part.
     for (i, record) in records.iter().enumerate() {
-        out.write_all(if i == 0 { b"[\n  " } else { b",\n  " })?;
-        serde_json::to_writer(&mut *out, record)?;
+        json_row(out, record, i == 0)?;
     }
-    out.write_all(if records.is_empty() { b"[]\n" } else { b"\n]\n" })
+    json_end(out, records.is_empty())
+}
+
+/// One record a line: readable, and cheap to read in part.
+fn json_row(out: &mut dyn Write, record: &Record, begins: bool) -> io::Result<()> {
+    out.write_all(if begins { b"[\n  " } else { b",\n  " })?;
+    Ok(serde_json::to_writer(out, record)?)
+}
+
+fn json_end(out: &mut dyn Write, empty: bool) -> io::Result<()> {
+    out.write_all(if empty { b"[]\n" } else { b"\n]\n" })
 }
 
 /// All columns in the order in which they first appear.
@@ -168,21 +246,16 @@ fn columns(records: &[Record]) -> Vec<&str> {
     names.into_iter().collect()
 }
 
-fn write_csv(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
-    let columns = columns(records);
-    if columns.is_empty() {
-        return Ok(());
+fn csv_row(csv: &mut csv::Writer<File>, columns: &[String], record: &Record, begins: bool) -> io::Result<()> {
+    if begins && !columns.is_empty() {
+        csv.write_record(columns)?;
     }
-    let mut csv = csv::Writer::from_writer(out);
-    csv.write_record(&columns)?;
-    for record in records {
-        csv.write_record(columns.iter().map(|name| match record.get(*name) {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        }))?;
-    }
-    csv.flush()
+    csv.write_record(columns.iter().map(|name| match record.get(name) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }))?;
+    Ok(())
 }
 
 fn write_table(records: &[Record], out: &mut dyn Write) -> io::Result<()> {

@@ -6,6 +6,7 @@ mod placement;
 pub mod plan;
 mod room;
 mod times;
+pub mod zonal;
 
 use crate::error::{BoxError, OpenError};
 use crate::exec::{Counters, ExecError, RunOptions};

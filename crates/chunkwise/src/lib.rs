@@ -86,6 +86,8 @@ pub mod open;
 mod runtime;
 pub mod sink;
 pub mod store;
+#[cfg(feature = "vector")]
+pub mod vector;
 pub mod verify;
 pub mod write;
 

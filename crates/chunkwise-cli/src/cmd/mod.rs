@@ -12,3 +12,4 @@ pub(crate) mod reduce;
 pub(crate) mod series;
 pub(crate) mod stats;
 pub(crate) mod verify;
+pub(crate) mod zonal;

@@ -59,7 +59,7 @@ impl Cover {
     }
 
     /// All cells with their fractions: the whole ones first, each kind in order.
-    pub fn cells(&self) -> impl Iterator<Item = (u32, f64)> + '_ {
+    pub fn cells(&self) -> impl Iterator<Item = (u32, f64)> + Clone + '_ {
         let whole = self.whole.iter().flat_map(|&(first, n)| (first..first + n).map(|cell| (cell, 1.0)));
         whole.chain(self.parts.iter().copied())
     }

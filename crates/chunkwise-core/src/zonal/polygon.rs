@@ -60,6 +60,12 @@ impl Polygon {
         Ok(Polygon { rings })
     }
 
+    /// The longest step along x from one corner to the next.
+    pub fn longest_step(&self) -> f64 {
+        let steps = self.rings.iter().flat_map(|ring| ring.windows(2)).map(|w| (w[1].0 - w[0].0).abs());
+        steps.fold(0.0, f64::max)
+    }
+
     /// The same polygon and those of `other`.
     pub fn join(&mut self, other: Polygon) {
         self.rings.extend(other.rings);

@@ -9,7 +9,7 @@ use chunkwise_core::cube::Variable;
 use chunkwise_core::dtype::{DType, Element, ForElement, Scalar};
 use chunkwise_core::expr::{BlockSource, Evaluator, InputColumn};
 use chunkwise_core::grid::Indices;
-use chunkwise_core::plan::{Axis, From, InputView, Stage};
+use chunkwise_core::plan::{Axis, Folded, From, InputView, Stage};
 use chunkwise_core::stat::map::CellMap;
 use chunkwise_core::stat::state::State;
 use chunkwise_core::stat::{Leaf, holds};
@@ -121,6 +121,19 @@ impl LeafValues {
             }
         }
         Ok(())
+    }
+
+    /// The decoded values of `folded` over a leaf, in C order; missing cells are `NaN`.
+    pub(crate) fn values(&self, stage: &Stage, folded: &Folded, leaf: &[u64], to: &mut [f64]) {
+        match folded.from {
+            From::Formula(f) => to.copy_from_slice(&self.formulas[f]),
+            From::Input(i) => {
+                self.decoded(stage, &stage.inputs[i], leaf).block(0, to);
+                for (v, &keep) in to.iter_mut().zip(stage.mask.iter().flat_map(|&m| self.formulas[m].iter())) {
+                    *v = if keep.is_nan() || keep == 0.0 { f64::NAN } else { *v };
+                }
+            }
+        }
     }
 
     /// Counts the cells that lie outside of a valid range which is not applied; marks of missing cells are none of them.

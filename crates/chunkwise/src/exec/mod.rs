@@ -12,9 +12,11 @@ mod leaf;
 mod pool;
 mod stream;
 mod turns;
+mod zones;
 
 pub use cache::Counters;
 pub use feed::Ahead;
+pub use zones::{ZonalJob, ZoneTable, ZoneTiles, run_zones};
 
 use crate::chunk::{ChunkError, ChunkReader};
 use crate::error::BoxError;

@@ -1,0 +1,101 @@
+//! `chunkwise zonal`: statistics of zones.
+
+use crate::args::{Common, ZonalArgs};
+use crate::exit::CliError;
+use crate::job::{Destination, Ready, destination, request};
+use crate::output::{self, Record, TableWriter};
+use chunkwise::job::MOST_ROWS;
+use chunkwise::job::zonal::{PlacedZones, ZonalRequest, Zones, ZonesError};
+use chunkwise::vector;
+use chunkwise_core::crs::Crs;
+use chunkwise_core::zonal::{Touch, ZonalStatistic};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+impl From<ZonesError> for CliError {
+    fn from(error: ZonesError) -> CliError {
+        match error {
+            ZonesError::Job(e) => e.into(),
+            ZonesError::Outside { .. } => {
+                CliError::of(error).hint("check the CRS of the zones: `--zones-crs EPSG:…` names it")
+            }
+            other => CliError::of(other),
+        }
+    }
+}
+
+pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliError> {
+    let (cube, of) = request(&args.cube, &args.select, &args.decode, &args.job, common)?;
+    let mut statistics: Vec<(String, ZonalStatistic)> = Vec::new();
+    for name in args.stats.iter().map(|name| name.trim()) {
+        let statistic = ZonalStatistic::parse(name).map_err(CliError::of)?;
+        if !statistics.iter().any(|s| s.0 == name) {
+            statistics.push((name.to_owned(), statistic));
+        }
+    }
+    let touch = Touch::ALL.into_iter().find(|t| t.name() == args.touch).unwrap_or_default();
+    let zones = zones(args)?;
+    let to = destination(args.output.as_deref(), None, args.overwrite, &cube, common)?;
+    let (placed, prepared) = PlacedZones::new(&cube, &ZonalRequest { of, statistics, touch }, &zones)?;
+    if zones.crs.is_some() && placed.crs.is_none() && !common.quiet {
+        output::note("the cube has no CRS: the zones are taken to be in its own coordinates");
+    }
+    for zone in placed.wide.iter().filter(|_| !common.quiet) {
+        output::note(&format!(
+            "zone {zone} has an edge of more than 180 degrees: it is taken as it stands; one across the 180th meridian is \
+             to be two polygons, or to go on beyond 180"
+        ));
+    }
+    let rows = placed.rows(&prepared);
+    if rows > MOST_ROWS && matches!(to, Destination::Screen) && !args.job.explain {
+        return Err(CliError::says(format!("the table would have {rows} rows; at most {MOST_ROWS} are printed"))
+            .hint("write it to a file with `-o OUT.csv`"));
+    }
+    let plan = |prepared: &_, cube: &_, limits| placed.plan(prepared, cube, limits);
+    let ready = Ready::planned(Arc::new(cube), prepared, to, &args.job, args.ddof, args.min_count, plan)?;
+    if args.job.explain {
+        return ready.explain(common.json());
+    }
+    ready.deliver_by(common, |cube, prepared, plan, counters, options| {
+        let run = |each: &mut dyn FnMut(Record) -> Result<(), CliError>| {
+            placed.run(prepared, cube, plan, counters, options, each)
+        };
+        match ready.destination() {
+            Destination::Nothing => run(&mut |_| Ok(())),
+            Destination::Table { path, kind, replace } => {
+                let mut table = TableWriter::create(path, *kind, *replace)?;
+                run(&mut |record| table.write(&record))?;
+                table.finish()
+            }
+            Destination::Screen | Destination::Cube(_) => {
+                let mut records = Vec::new();
+                run(&mut |record| {
+                    records.push(record);
+                    Ok(())
+                })?;
+                output::print(&records, common.json())
+            }
+        }
+    })
+}
+
+/// The polygons of `--zones`, in the CRS of the file, or that of `--zones-crs`.
+fn zones(args: &ZonalArgs) -> Result<Zones, CliError> {
+    let path = &args.zones;
+    if !vector::is_vector(path) {
+        return Err(CliError::says(format!("`--zones {path}` is no file of polygons"))
+            .hint("GeoJSON (`.geojson`, `.json`) and shapefiles (`.shp`) are read"));
+    }
+    let mut zones =
+        vector::read(path).and_then(|layer| layer.into_zones(path, args.zone_id.as_deref())).map_err(CliError::of)?;
+    match args.zones_crs.as_deref() {
+        Some(own) if own.trim().eq_ignore_ascii_case("cube") => zones.crs = None,
+        Some(crs) => zones.crs = Some(Crs::parse(crs).map_err(CliError::of)?),
+        None if zones.crs.is_none() => {
+            return Err(CliError::says(format!("`{path}` does not say the CRS of its polygons"))
+                .hint("name it: `--zones-crs EPSG:32633`, or `--zones-crs cube` where it is that of the cube"));
+        }
+        None => {}
+    }
+    Ok(zones)
+}

@@ -1,0 +1,380 @@
+//! Statistics of zones: polygons, or the cells of a raster.
+
+use super::plan::{Limits, Planned, Refused};
+use super::{JobError, Over, Prepared, Record, Request, label_values, prepare};
+use crate::exec::{Counters, RunOptions, StageSchedule, ZonalJob, ZoneTable, ZoneTiles, run_zones};
+use crate::open::OpenCube;
+use chunkwise_core::crs::{Crs, CrsError, Georeference, Transformer, find_georeference};
+use chunkwise_core::cube::{Labels, Variable};
+use chunkwise_core::grid::Indices;
+use chunkwise_core::plan::Stage;
+use chunkwise_core::plan::schedule::Target;
+use chunkwise_core::stat::Statistic;
+use chunkwise_core::zonal::{Polygon, Tally, Touch, Weighting, ZonalStatistic, cover};
+use serde_json::Value;
+use thiserror::Error;
+
+/// Polygons by what they are called.
+#[derive(Clone, Debug, Default)]
+pub struct Zones {
+    /// What each is called.
+    pub ids: Vec<Value>,
+    /// The polygons, in `crs`.
+    pub polygons: Vec<Polygon>,
+    /// Their CRS; `None`: that of the cube.
+    pub crs: Option<Crs>,
+}
+
+/// What is asked of zones.
+#[derive(Clone, Debug)]
+pub struct ZonalRequest {
+    /// What of the cube; its dimensions and statistics are not looked at.
+    pub of: Request,
+    /// Statistics, with the names of their columns.
+    pub statistics: Vec<(String, ZonalStatistic)>,
+    /// Which cells belong to a zone.
+    pub touch: Touch,
+}
+
+/// Why zones do not fit a cube.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum ZonesError {
+    #[error(transparent)]
+    Job(#[from] JobError),
+    #[error(transparent)]
+    Crs(#[from] CrsError),
+    #[error("`{variable}` has no two dimensions along which it lies on the Earth; it has {}", .has.join(", "))]
+    NoPlane { variable: String, has: Vec<String> },
+    #[error("`{one}` and `{other}` lie along other axes; name one of them with `--var`")]
+    TwoPlanes { one: String, other: String },
+    #[error("the cells along `{dim}` cannot be placed: {reason}")]
+    Unplaced { dim: String, reason: &'static str },
+    #[error("zone {zone} has no place in the CRS of the cube: {source}")]
+    Outside { zone: Value, source: CrsError },
+}
+
+/// Zones on the grid of a cube.
+#[derive(Debug)]
+pub struct PlacedZones {
+    /// The CRS of the cube, where it has one.
+    pub crs: Option<Crs>,
+    /// Zones with an edge of more than half a turn of longitude, which may be meant to cross the seam.
+    pub wide: Vec<Value>,
+    tiles: Vec<ZoneTiles>,
+    ids: Vec<Value>,
+    names: Vec<String>,
+    job: ZonalJob,
+}
+
+impl PlacedZones {
+    /// Finds which cells of `cube` lie in which zones; and the stages, of which the spatial dimensions are reduced.
+    ///
+    /// # Errors
+    /// Cells that cannot be placed, zones that have no place in the CRS of the cube, or what [`prepare`] refuses.
+    pub fn new(cube: &OpenCube, request: &ZonalRequest, zones: &Zones) -> Result<(PlacedZones, Prepared), ZonesError> {
+        let plane = plane(cube, &request.of)?;
+        let Some(dims) = &plane.dims else { return Err(nowhere(cube)) };
+        let of = Request {
+            over: Over::Dims(vec![dims.y.clone(), dims.x.clone()]),
+            statistics: vec![Statistic::Mean],
+            cycle: None,
+            windows: Vec::new(),
+            ..request.of.clone()
+        };
+        let prepared = prepare(cube, &of)?;
+        let transformer = match (&zones.crs, &plane.crs) {
+            (Some(from), Some(to)) => Some(Transformer::new(from, to)?),
+            _ => None,
+        };
+        let x_edges = edges(&dims.x, &centres(cube, &dims.x, &plane)?)?;
+        let y_edges = edges(&dims.y, &centres(cube, &dims.y, &plane)?)?;
+        // All ascending: an axis that descends is mirrored, with the polygons.
+        let (sx, sy) = (sense(&x_edges), sense(&y_edges));
+        let turn = plane.longitudes().map(|_| 360.0);
+        let mut wide = Vec::new();
+        let mut polygons = Vec::with_capacity(zones.polygons.len());
+        for (polygon, id) in zones.polygons.iter().zip(&zones.ids) {
+            let moved = match &transformer {
+                None => polygon.clone(),
+                Some(t) => polygon
+                    .map(|(x, y)| t.point(x, y))
+                    .map_err(|source| ZonesError::Outside { zone: id.clone(), source })?,
+            };
+            let moved = match turn {
+                None => moved,
+                Some(turn) => {
+                    if moved.longest_step() > turn / 2.0 {
+                        wide.push(id.clone());
+                    }
+                    turned(&moved, turn, &x_edges)
+                }
+            };
+            polygons.push(moved.map(|(x, y)| Ok::<_, CrsError>((sx * x, sy * y)))?);
+        }
+        let (x_edges, y_edges) = (mirrored(&x_edges, sx), mirrored(&y_edges, sy));
+        let mut tiles = Vec::new();
+        for stage in prepared.results() {
+            let place = |dim: &str| stage.dims.iter().position(|d| d.name == dim);
+            let (Some(y), Some(x)) = (place(&dims.y), place(&dims.x)) else { return Err(nowhere(cube)) };
+            let ys = selected(stage, y, &y_edges)?;
+            let xs = selected(stage, x, &x_edges)?;
+            tiles.push(zone_tiles(stage, (y, x), &ys, &xs, &polygons, request.touch));
+        }
+        let weighting = if request.touch == Touch::Coverage { Weighting::Fractions } else { Weighting::Whole };
+        let statistics = request.statistics.iter().map(|s| s.1).collect();
+        let names = request.statistics.iter().map(|s| s.0.clone()).collect();
+        let job = ZonalJob { statistics, weighting };
+        Ok((PlacedZones { crs: plane.crs, wide, tiles, ids: zones.ids.clone(), names, job }, prepared))
+    }
+
+    /// Rows of the result.
+    pub fn rows(&self, prepared: &Prepared) -> u64 {
+        prepared.rows().saturating_mul(self.ids.len() as u64)
+    }
+
+    /// Fits the request into `limits`.
+    ///
+    /// # Errors
+    /// It does not fit.
+    pub fn plan(&self, prepared: &Prepared, cube: &OpenCube, limits: Limits) -> Result<Planned, JobError> {
+        let own = prepared.results().zip(&self.tiles).map(|(s, t)| self.bytes(s, t, limits.threads)).max();
+        let own = own.unwrap_or(0);
+        let rest = Limits { memory: limits.memory.saturating_sub(own), ..limits };
+        let targets = vec![Target::Nothing; prepared.chains.len()];
+        match prepared.plan(cube, &targets, rest) {
+            Ok(mut plan) if limits.memory > own => {
+                plan.memory = plan.memory.saturating_add(own);
+                Ok(plan)
+            }
+            Ok(plan) => Err(Refused { needed: plan.memory.saturating_add(own).next_multiple_of(1 << 20) }.into()),
+            Err(JobError::Memory(refused)) => Err(Refused { needed: refused.needed.saturating_add(own) }.into()),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Bytes of tallies and of the table, beside what the walk takes.
+    fn bytes(&self, stage: &Stage, tiles: &ZoneTiles, threads: usize) -> u64 {
+        let product = |of: &dyn Fn(usize) -> u64| stage.output_dims().map(of).fold(1, u64::saturating_mul);
+        let patch = product(&|d| stage.dims[d].longest_patch());
+        let leaf = product(&|d| stage.dims[d].cuts.longest());
+        let (zones, folded) = (tiles.zones as u64, stage.folded.len() as u64);
+        let tally = size_of::<Tally>() as u64 + 8;
+        let states = zones.saturating_mul(patch).saturating_mul(folded).saturating_mul(tally);
+        let window = window(threads) as u64;
+        let waiting = tiles.most_zones().saturating_mul(leaf).saturating_mul(folded).saturating_mul(tally);
+        let cells: u64 = stage.dims.iter().map(|d| d.cuts.longest()).fold(8, u64::saturating_mul);
+        let values = match self.job.statistics.iter().any(|s| s.needs_values()) {
+            true => tiles.covered().saturating_mul(patch).saturating_mul(folded).saturating_mul(2 * 16),
+            false => 0,
+        };
+        let columns = self.job.statistics.len() as u64 * folded;
+        let table = stage.output_shape().iter().fold(zones, |a, &b| a.saturating_mul(b)).saturating_mul(8 * columns);
+        let each = waiting.saturating_add(cells).saturating_mul(window);
+        [states, each, values, table].into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// Runs, and gives each row to `each`: by variable, zone, and the dimensions that are left.
+    ///
+    /// # Errors
+    /// Anything that goes wrong while running; that of `each`.
+    pub fn run<E: From<JobError>>(
+        &self,
+        prepared: &Prepared,
+        cube: &OpenCube,
+        plan: &Planned,
+        counters: &Counters,
+        options: &RunOptions,
+        mut each: impl FnMut(Record) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (i, (stage, tiles)) in prepared.results().zip(&self.tiles).enumerate() {
+            let schedule = &plan.schedules[i];
+            let how = StageSchedule {
+                walk: &schedule.walks[0],
+                threads: schedule.threads,
+                window: window(schedule.threads).min(schedule.window.max(1)),
+                ahead: None,
+                fetch: plan.fetch,
+                index_bytes: plan.index_bytes,
+            };
+            let table = run_zones(stage, &cube.store, tiles, &self.job, counters, options, how)
+                .map_err(|e| E::from(JobError::from(e)))?;
+            counters.end_chain();
+            self.rows_of(prepared, stage, &table, &mut each)?;
+        }
+        Ok(())
+    }
+
+    fn rows_of<E>(
+        &self,
+        prepared: &Prepared,
+        stage: &Stage,
+        table: &ZoneTable,
+        each: &mut impl FnMut(Record) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let shape = stage.output_shape();
+        let cells = shape.iter().product::<u64>() as usize;
+        let dims: Vec<(&str, Vec<Value>)> = stage
+            .output_dims()
+            .map(|d| &stage.dims[d].name)
+            .map(|name| (name.as_str(), label_values(&prepared.labels[name])))
+            .collect();
+        for (folded, columns) in stage.folded.iter().zip(&table.columns) {
+            for (zone, id) in self.ids.iter().enumerate() {
+                for cell in 0..cells {
+                    let mut record = Record::new();
+                    record.insert("variable".to_owned(), folded.name.clone().into());
+                    record.insert("zone".to_owned(), id.clone());
+                    let mut stride = cells;
+                    for ((name, labels), &n) in dims.iter().zip(&shape) {
+                        stride /= n as usize;
+                        record.insert((*name).to_owned(), labels[cell / stride % n as usize].clone());
+                    }
+                    for ((name, column), statistic) in self.names.iter().zip(columns).zip(&self.job.statistics) {
+                        let value = column[zone * cells + cell];
+                        let shown = match value {
+                            v if v.is_nan() => Value::Null,
+                            v if statistic.is_count() => (v as u64).into(),
+                            v => v.into(),
+                        };
+                        record.insert(name.clone(), shown);
+                    }
+                    each(record)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Leaves in work at once.
+fn window(threads: usize) -> usize {
+    2 * threads.max(1)
+}
+
+/// How what is asked for lies on the Earth.
+fn plane(cube: &OpenCube, of: &Request) -> Result<Georeference, ZonesError> {
+    // Formulas may read any variable; else only those that are named.
+    let named = |v: &&Variable| of.variables.is_empty() || !of.formulas.is_empty() || of.variables.contains(&v.name);
+    let mut found: Option<(&Variable, Georeference)> = None;
+    for variable in cube.cube.data_variables().filter(named) {
+        let own = find_georeference(&cube.cube, variable);
+        match (&found, &own.dims) {
+            (_, None) => {}
+            (None, Some(_)) => found = Some((variable, own)),
+            (Some((_, first)), Some(_)) if first.dims == own.dims => {}
+            (Some((first, _)), Some(_)) => {
+                return Err(ZonesError::TwoPlanes { one: first.name.clone(), other: variable.name.clone() });
+            }
+        }
+    }
+    found.map(|f| f.1).ok_or_else(|| nowhere(cube))
+}
+
+fn nowhere(cube: &OpenCube) -> ZonesError {
+    let first = cube.cube.data_variables().next();
+    let has = first.map(|v| v.dims.clone()).unwrap_or_default();
+    ZonesError::NoPlane { variable: first.map(|v| v.name.clone()).unwrap_or_default(), has }
+}
+
+/// Where the centres of all cells along a dimension lie.
+fn centres(cube: &OpenCube, dim: &str, plane: &Georeference) -> Result<Vec<f64>, ZonesError> {
+    let unplaced = |reason| ZonesError::Unplaced { dim: dim.to_owned(), reason };
+    if cube.cube.coordinate(dim).is_some() {
+        return match &*cube.labels(dim).map_err(JobError::from)? {
+            Labels::Number(v) => Ok(v.clone()),
+            Labels::Integer(v) => Ok(v.iter().map(|&v| v as f64).collect()),
+            _ => Err(unplaced("its labels are no numbers")),
+        };
+    }
+    let n = cube.cube.dims.get(dim).copied().unwrap_or(0);
+    let transform = plane.transform.as_ref().ok_or_else(|| unplaced("it has no coordinate"))?;
+    let is_x = plane.dims.as_ref().is_some_and(|d| d.x == dim);
+    let found = if is_x { transform.x_labels(n) } else { transform.y_labels(n) };
+    found.ok_or_else(|| unplaced("the grid is rotated"))
+}
+
+/// Edges of cells: half-way between centres, and as far beyond the first and the last.
+fn edges(dim: &str, centres: &[f64]) -> Result<Vec<f64>, ZonesError> {
+    let unplaced = |reason| ZonesError::Unplaced { dim: dim.to_owned(), reason };
+    let [first, second, ..] = centres else { return Err(unplaced("one cell alone has no known width")) };
+    let (last, before) = (centres[centres.len() - 1], centres[centres.len() - 2]);
+    let mut edges = vec![first - (second - first) / 2.0];
+    edges.extend(centres.windows(2).map(|w| f64::midpoint(w[0], w[1])));
+    edges.push(last + (last - before) / 2.0);
+    let up = edges.windows(2).all(|w| w[0] < w[1]);
+    let down = edges.windows(2).all(|w| w[0] > w[1]);
+    if up || down { Ok(edges) } else { Err(unplaced("its labels neither ascend nor descend throughout")) }
+}
+
+fn sense(edges: &[f64]) -> f64 {
+    if edges.first() <= edges.last() { 1.0 } else { -1.0 }
+}
+
+fn mirrored(edges: &[f64], sense: f64) -> Vec<f64> {
+    edges.iter().map(|e| e * sense).collect()
+}
+
+/// The polygon in every turn in which it meets the axis: longitudes repeat.
+fn turned(polygon: &Polygon, turn: f64, edges: &[f64]) -> Polygon {
+    let (a, b) = (edges[0], edges[edges.len() - 1]);
+    let (west, east) = (a.min(b), a.max(b));
+    let Some([w, _, e, _]) = polygon.bounds() else { return Polygon::default() };
+    let mut all = Polygon::default();
+    let first = ((west - e) / turn).ceil() as i64;
+    let last = ((east - w) / turn).floor() as i64;
+    for n in first..=last {
+        let moved = polygon.map(|(x, y)| Ok::<_, std::convert::Infallible>((x + n as f64 * turn, y)));
+        all.join(moved.unwrap_or_default());
+    }
+    all
+}
+
+/// The edges of the selected cells.
+fn selected(stage: &Stage, dim: usize, edges: &[f64]) -> Result<Vec<f64>, ZonesError> {
+    let unplaced = |reason| ZonesError::Unplaced { dim: stage.dims[dim].name.clone(), reason };
+    match stage.dims[dim].indices {
+        Indices::Range { start, step, count } if step == 1 || count == 1 => {
+            let (start, end) = (start as usize, (start + count) as usize);
+            Ok(edges.get(start..=end).ok_or_else(|| unplaced("its coordinate is shorter than it"))?.to_vec())
+        }
+        _ => Err(unplaced("a selection with gaps leaves no grid; select a range")),
+    }
+}
+
+/// Which cells of each tile lie in which zones.
+fn zone_tiles(
+    stage: &Stage,
+    dims: (usize, usize),
+    ys: &[f64],
+    xs: &[f64],
+    polygons: &[Polygon],
+    touch: Touch,
+) -> ZoneTiles {
+    let borders = |d: usize, edges: &[f64]| -> Vec<(usize, usize)> {
+        let cuts = &stage.dims[d].cuts;
+        let intervals = (0..cuts.count()).map(|i| cuts.interval(i));
+        intervals.map(|(a, b)| (a as usize, b as usize)).filter(|&(_, b)| b < edges.len()).collect()
+    };
+    let (rows, columns) = (borders(dims.0, ys), borders(dims.1, xs));
+    let mut tiles: Vec<Vec<Vec<(u32, chunkwise_core::zonal::Cover)>>> =
+        rows.iter().map(|_| columns.iter().map(|_| Vec::new()).collect()).collect();
+    let touched = |cuts: &[(usize, usize)], edges: &[f64], low: f64, high: f64| {
+        let first = cuts.partition_point(|&(_, b)| edges[b] <= low);
+        let last = cuts.partition_point(|&(a, _)| edges[a] < high);
+        first..last.max(first)
+    };
+    for (zone, polygon) in polygons.iter().enumerate() {
+        let Some([west, south, east, north]) = polygon.bounds() else { continue };
+        for row in touched(&rows, ys, south, north) {
+            for column in touched(&columns, xs, west, east) {
+                let ((y0, y1), (x0, x1)) = (rows[row], columns[column]);
+                let found = cover(polygon, &xs[x0..=x1], &ys[y0..=y1], touch);
+                if !found.is_empty() {
+                    tiles[row][column].push((zone as u32, found));
+                }
+            }
+        }
+    }
+    ZoneTiles { zones: polygons.len(), dims, tiles }
+}

@@ -1,0 +1,68 @@
+//! ESRI shapefiles; their CRS is the WKT in the `.prj` beside them.
+
+use super::{Feature, Layer, VectorError};
+use crate::error::BoxError;
+use chunkwise_core::crs::Crs;
+use chunkwise_core::zonal::Polygon;
+use serde_json::{Map, Value};
+use shapefile::dbase::{FieldValue, Record};
+use shapefile::{PolygonRing, Shape};
+use std::path::Path;
+
+pub(super) fn read(path: &str) -> Result<Layer, VectorError> {
+    let failed = |source: BoxError| VectorError::Read { path: path.to_owned(), source };
+    let crs = match std::fs::read_to_string(Path::new(path).with_extension("prj")) {
+        Ok(text) => Some(Crs::parse(&text).map_err(|e| failed(e.into()))?),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(failed(e.into())),
+    };
+    let mut reader = shapefile::Reader::from_path(path).map_err(|e| failed(e.into()))?;
+    let mut layer = Layer { features: Vec::new(), crs };
+    for (n, item) in reader.iter_shapes_and_records().enumerate() {
+        let (shape, record) = item.map_err(|e| failed(e.into()))?;
+        let polygon =
+            polygon(shape).map_err(|kind| VectorError::NoPolygon { path: path.to_owned(), feature: n, kind })?;
+        layer.features.push(Feature { id: None, polygon, properties: properties(record) });
+    }
+    Ok(layer)
+}
+
+fn polygon(shape: Shape) -> Result<Polygon, String> {
+    fn parts<P>(rings: &[PolygonRing<P>], xy: impl Fn(&P) -> (f64, f64)) -> Polygon {
+        // Which outer ring a hole belongs to makes no difference to what is covered.
+        let mut parts = Vec::new();
+        for ring in rings {
+            match ring {
+                PolygonRing::Outer(points) => parts.push((points.iter().map(&xy).collect(), Vec::new())),
+                PolygonRing::Inner(points) => parts.push((Vec::new(), vec![points.iter().map(&xy).collect()])),
+            }
+        }
+        Polygon::new(parts)
+    }
+    match shape {
+        Shape::NullShape => Ok(Polygon::default()),
+        Shape::Polygon(p) => Ok(parts(p.rings(), |p| (p.x, p.y))),
+        Shape::PolygonM(p) => Ok(parts(p.rings(), |p| (p.x, p.y))),
+        Shape::PolygonZ(p) => Ok(parts(p.rings(), |p| (p.x, p.y))),
+        other => Err(other.shapetype().to_string()),
+    }
+}
+
+fn properties(record: Record) -> Map<String, Value> {
+    let value = |field| match field {
+        FieldValue::Character(text) => text.map_or(Value::Null, Value::from),
+        FieldValue::Memo(text) => text.into(),
+        // Whole numbers of dBase are written without a point.
+        FieldValue::Numeric(Some(n)) if n.fract() == 0.0 && n.abs() < 9e15 => (n as i64).into(),
+        FieldValue::Numeric(n) => n.map_or(Value::Null, Value::from),
+        FieldValue::Float(n) => n.map_or(Value::Null, Value::from),
+        FieldValue::Logical(b) => b.map_or(Value::Null, Value::from),
+        FieldValue::Integer(n) => n.into(),
+        FieldValue::Currency(n) | FieldValue::Double(n) => n.into(),
+        FieldValue::Date(date) => {
+            date.map_or(Value::Null, |d| format!("{:04}-{:02}-{:02}", d.year(), d.month(), d.day()).into())
+        }
+        FieldValue::DateTime(_) => Value::Null,
+    };
+    record.into_iter().map(|(name, field)| (name, value(field))).collect()
+}
