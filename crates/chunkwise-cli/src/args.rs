@@ -80,7 +80,7 @@ pub(crate) enum Command {
     Calc(CalcArgs),
     /// Values at points, along the dimensions that are left.
     Series(SeriesArgs),
-    /// Statistics of zones: polygons of a file.
+    /// Statistics of zones: polygons, or the cells of a raster.
     Zonal(ZonalArgs),
     /// Whether two cubes are equal, or where they differ.
     Compare(CompareArgs),
@@ -393,8 +393,9 @@ pub(crate) struct SeriesArgs {
 pub(crate) struct ZonalArgs {
     /// The cube.
     pub(crate) cube: String,
-    /// Polygons: a GeoJSON file or a shapefile.
-    #[arg(long, value_name = "FILE")]
+    /// Polygons of a GeoJSON file or a shapefile; or zones cell by cell: a variable, `CUBE:VARIABLE`, a formula such as
+    /// `floor(dem / 100)`.
+    #[arg(long, value_name = "ZONES")]
     pub(crate) zones: String,
     /// Statistics: `mean,count`; also coverage, missing, sum, std, var, min, max, median, q5 … q97.5, mode, minority, variety.
     #[arg(long = "with", value_name = "STAT,…", value_delimiter = ',', default_value = "mean,count")]

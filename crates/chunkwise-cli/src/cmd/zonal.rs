@@ -1,14 +1,19 @@
 //! `chunkwise zonal`: statistics of zones.
 
 use crate::args::{Common, ZonalArgs};
-use crate::exit::CliError;
+use crate::cmd::info::decode_options;
+use crate::exit::{CliError, interrupted};
 use crate::job::{Destination, Ready, destination, request};
 use crate::output::{self, Record, TableWriter};
+use chunkwise::exec::RunOptions;
 use chunkwise::job::MOST_ROWS;
-use chunkwise::job::zonal::{PlacedZones, ZonalRequest, Zones, ZonesError};
+use chunkwise::job::plan::Limits;
+use chunkwise::job::zonal::{PlacedZones, ZonalRequest, Zones, ZonesError, ZonesOf, read_raster};
+use chunkwise::open::{OpenCube, OpenOptions, open_with};
 use chunkwise::vector;
 use chunkwise_core::crs::Crs;
 use chunkwise_core::zonal::{Touch, ZonalStatistic};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -34,10 +39,11 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
         }
     }
     let touch = Touch::ALL.into_iter().find(|t| t.name() == args.touch).unwrap_or_default();
-    let zones = zones(args)?;
+    let zones = zones(args, &cube, common)?;
     let to = destination(args.output.as_deref(), None, args.overwrite, &cube, common)?;
     let (placed, prepared) = PlacedZones::new(&cube, &ZonalRequest { of, statistics, touch }, &zones)?;
-    if zones.crs.is_some() && placed.crs.is_none() && !common.quiet {
+    let has_crs = matches!(&zones, ZonesOf::Polygons(zones) if zones.crs.is_some());
+    if has_crs && placed.crs.is_none() && !common.quiet {
         output::note("the cube has no CRS: the zones are taken to be in its own coordinates");
     }
     for zone in placed.wide.iter().filter(|_| !common.quiet) {
@@ -79,13 +85,45 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
     })
 }
 
-/// The polygons of `--zones`, in the CRS of the file, or that of `--zones-crs`.
-fn zones(args: &ZonalArgs) -> Result<Zones, CliError> {
-    let path = &args.zones;
-    if !vector::is_vector(path) {
-        return Err(CliError::says(format!("`--zones {path}` is no file of polygons"))
-            .hint("GeoJSON (`.geojson`, `.json`) and shapefiles (`.shp`) are read"));
+/// What `--zones` names: a file of polygons, a variable of the cube or of another, or a formula.
+fn zones(args: &ZonalArgs, cube: &OpenCube, common: &Common) -> Result<ZonesOf, CliError> {
+    let text = &args.zones;
+    if vector::is_vector(text) {
+        return Ok(ZonesOf::Polygons(polygons(args)?));
     }
+    let limits = Limits {
+        memory: args.job.resources.memory_limit(),
+        threads: args.job.resources.threads().get(),
+        ..Limits::default()
+    };
+    let options = RunOptions { cancel: interrupted(), ..RunOptions::default() };
+    if !cube.cube.variables.contains_key(text)
+        && let Some((location, variable)) = text.rsplit_once(':')
+        && (location.contains("://") || Path::new(location).exists())
+    {
+        let options_of = OpenOptions { decode: decode_options(&args.decode)?, storage: common.storage()? };
+        let other = open_with(location, &options_of)?;
+        if !other.cube.variables.contains_key(variable) {
+            let has: Vec<&str> = other.cube.data_variables().map(|v| v.name.as_str()).collect();
+            return Err(CliError::says(format!(
+                "`{location}` has no variable `{variable}`; it has {}",
+                has.join(", ")
+            )));
+        }
+        return Ok(ZonesOf::Raster(read_raster(&other, variable, limits, &options)?));
+    }
+    if Path::new(text).exists() {
+        return Err(CliError::says(format!("`--zones {text}` is no file of polygons")).hint(
+            "GeoJSON (`.geojson`, `.json`) and shapefiles (`.shp`) are read; zones of a cube are named by \
+             `CUBE:VARIABLE`",
+        ));
+    }
+    Ok(ZonesOf::Raster(read_raster(cube, text, limits, &options)?))
+}
+
+/// The polygons of `--zones`, in the CRS of the file, or that of `--zones-crs`.
+fn polygons(args: &ZonalArgs) -> Result<Zones, CliError> {
+    let path = &args.zones;
     let mut zones =
         vector::read(path).and_then(|layer| layer.into_zones(path, args.zone_id.as_deref())).map_err(CliError::of)?;
     match args.zones_crs.as_deref() {

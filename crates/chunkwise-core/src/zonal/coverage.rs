@@ -72,6 +72,11 @@ impl Cover {
         if fraction <= 1.0 - LEAST {
             return self.parts.push((cell, fraction));
         }
+        self.push_whole(cell);
+    }
+
+    /// Adds a cell that is covered whole; cells come in order.
+    pub fn push_whole(&mut self, cell: u32) {
         match self.whole.last_mut() {
             Some((first, n)) if *first + *n == cell => *n += 1,
             _ => self.whole.push((cell, 1)),

@@ -1,5 +1,9 @@
 //! Statistics of zones: polygons, or the cells of a raster.
 
+mod raster;
+
+pub use raster::{RasterZones, read_raster};
+
 use super::plan::{Limits, Planned, Refused};
 use super::{JobError, Over, Prepared, Record, Request, label_values, prepare};
 use crate::exec::{Counters, RunOptions, StageSchedule, ZonalJob, ZoneTable, ZoneTiles, run_zones};
@@ -10,7 +14,7 @@ use chunkwise_core::grid::Indices;
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::schedule::Target;
 use chunkwise_core::stat::Statistic;
-use chunkwise_core::zonal::{Polygon, Tally, Touch, Weighting, ZonalStatistic, cover};
+use chunkwise_core::zonal::{Cover, Polygon, Tally, Touch, Weighting, ZonalStatistic, cover};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -23,6 +27,15 @@ pub struct Zones {
     pub polygons: Vec<Polygon>,
     /// Their CRS; `None`: that of the cube.
     pub crs: Option<Crs>,
+}
+
+/// What zones are.
+#[derive(Clone, Debug)]
+pub enum ZonesOf {
+    /// Polygons.
+    Polygons(Zones),
+    /// Cells of a grid.
+    Raster(RasterZones),
 }
 
 /// What is asked of zones.
@@ -50,6 +63,10 @@ pub enum ZonesError {
     TwoPlanes { one: String, other: String },
     #[error("the cells along `{dim}` cannot be placed: {reason}")]
     Unplaced { dim: String, reason: &'static str },
+    #[error("`{zones}` gives no map of zones: it has the dimensions {}, where {dims} are wanted", .has.join(", "))]
+    NotAMap { zones: String, has: Vec<String>, dims: String },
+    #[error("the zones lie on another grid: {zones}; the cube has {cube}")]
+    OtherGrid { zones: String, cube: String },
     #[error("zone {zone} has no place in the CRS of the cube: {source}")]
     Outside { zone: Value, source: CrsError },
 }
@@ -72,7 +89,11 @@ impl PlacedZones {
     ///
     /// # Errors
     /// Cells that cannot be placed, zones that have no place in the CRS of the cube, or what [`prepare`] refuses.
-    pub fn new(cube: &OpenCube, request: &ZonalRequest, zones: &Zones) -> Result<(PlacedZones, Prepared), ZonesError> {
+    pub fn new(
+        cube: &OpenCube,
+        request: &ZonalRequest,
+        zones: &ZonesOf,
+    ) -> Result<(PlacedZones, Prepared), ZonesError> {
         let plane = plane(cube, &request.of)?;
         let Some(dims) = &plane.dims else { return Err(nowhere(cube)) };
         let of = Request {
@@ -83,49 +104,35 @@ impl PlacedZones {
             ..request.of.clone()
         };
         let prepared = prepare(cube, &of)?;
-        let transformer = match (&zones.crs, &plane.crs) {
-            (Some(from), Some(to)) => Some(Transformer::new(from, to)?),
-            _ => None,
-        };
-        let x_edges = edges(&dims.x, &centres(cube, &dims.x, &plane)?)?;
-        let y_edges = edges(&dims.y, &centres(cube, &dims.y, &plane)?)?;
-        // All ascending: an axis that descends is mirrored, with the polygons.
-        let (sx, sy) = (sense(&x_edges), sense(&y_edges));
-        let turn = plane.longitudes().map(|_| 360.0);
+        let (ys, xs) = (centres(cube, &dims.y, &plane)?, centres(cube, &dims.x, &plane)?);
         let mut wide = Vec::new();
-        let mut polygons = Vec::with_capacity(zones.polygons.len());
-        for (polygon, id) in zones.polygons.iter().zip(&zones.ids) {
-            let moved = match &transformer {
-                None => polygon.clone(),
-                Some(t) => polygon
-                    .map(|(x, y)| t.point(x, y))
-                    .map_err(|source| ZonesError::Outside { zone: id.clone(), source })?,
-            };
-            let moved = match turn {
-                None => moved,
-                Some(turn) => {
-                    if moved.longest_step() > turn / 2.0 {
-                        wide.push(id.clone());
-                    }
-                    turned(&moved, turn, &x_edges)
-                }
-            };
-            polygons.push(moved.map(|(x, y)| Ok::<_, CrsError>((sx * x, sy * y)))?);
-        }
-        let (x_edges, y_edges) = (mirrored(&x_edges, sx), mirrored(&y_edges, sy));
+        let on_axes = match zones {
+            ZonesOf::Polygons(zones) => {
+                OnAxes::Polygons(Placed::new(zones, &plane, (&dims.y, &ys), (&dims.x, &xs), &mut wide)?, request.touch)
+            }
+            ZonesOf::Raster(raster) => {
+                raster.check(&ys, &xs)?;
+                OnAxes::Raster(raster)
+            }
+        };
         let mut tiles = Vec::new();
         for stage in prepared.results() {
             let place = |dim: &str| stage.dims.iter().position(|d| d.name == dim);
             let (Some(y), Some(x)) = (place(&dims.y), place(&dims.x)) else { return Err(nowhere(cube)) };
-            let ys = selected(stage, y, &y_edges)?;
-            let xs = selected(stage, x, &x_edges)?;
-            tiles.push(zone_tiles(stage, (y, x), &ys, &xs, &polygons, request.touch));
+            tiles.push(match &on_axes {
+                OnAxes::Polygons(placed, touch) => placed.tiles(stage, (y, x), *touch)?,
+                OnAxes::Raster(raster) => raster.tiles(stage, (y, x)),
+            });
         }
-        let weighting = if request.touch == Touch::Coverage { Weighting::Fractions } else { Weighting::Whole };
+        let (ids, weighting) = match (zones, request.touch) {
+            (ZonesOf::Polygons(zones), Touch::Coverage) => (&zones.ids, Weighting::Fractions),
+            (ZonesOf::Polygons(zones), _) => (&zones.ids, Weighting::Whole),
+            (ZonesOf::Raster(raster), _) => (&raster.ids, Weighting::Whole),
+        };
         let statistics = request.statistics.iter().map(|s| s.1).collect();
         let names = request.statistics.iter().map(|s| s.0.clone()).collect();
         let job = ZonalJob { statistics, weighting };
-        Ok((PlacedZones { crs: plane.crs, wide, tiles, ids: zones.ids.clone(), names, job }, prepared))
+        Ok((PlacedZones { crs: plane.crs, wide, tiles, ids: ids.clone(), names, job }, prepared))
     }
 
     /// Rows of the result.
@@ -247,6 +254,64 @@ impl PlacedZones {
     }
 }
 
+/// Zones on the axes of a cube.
+enum OnAxes<'a> {
+    Polygons(Placed, Touch),
+    Raster(&'a RasterZones),
+}
+
+/// Polygons on the axes of a cube, which ascend: one that descends is mirrored, and the polygons with it.
+struct Placed {
+    polygons: Vec<Polygon>,
+    y_edges: Vec<f64>,
+    x_edges: Vec<f64>,
+}
+
+impl Placed {
+    /// `wide` gets the zones with an edge of more than half a turn.
+    fn new(
+        zones: &Zones,
+        plane: &Georeference,
+        (y, ys): (&str, &[f64]),
+        (x, xs): (&str, &[f64]),
+        wide: &mut Vec<Value>,
+    ) -> Result<Placed, ZonesError> {
+        let transformer = match (&zones.crs, &plane.crs) {
+            (Some(from), Some(to)) => Some(Transformer::new(from, to)?),
+            _ => None,
+        };
+        let (y_edges, x_edges) = (edges(y, ys)?, edges(x, xs)?);
+        let (sx, sy) = (sense(&x_edges), sense(&y_edges));
+        let turn = plane.longitudes().map(|_| 360.0);
+        let mut polygons = Vec::with_capacity(zones.polygons.len());
+        for (polygon, id) in zones.polygons.iter().zip(&zones.ids) {
+            let moved = match &transformer {
+                None => polygon.clone(),
+                Some(t) => polygon
+                    .map(|(x, y)| t.point(x, y))
+                    .map_err(|source| ZonesError::Outside { zone: id.clone(), source })?,
+            };
+            let moved = match turn {
+                None => moved,
+                Some(turn) => {
+                    if moved.longest_step() > turn / 2.0 {
+                        wide.push(id.clone());
+                    }
+                    turned(&moved, turn, &x_edges)
+                }
+            };
+            polygons.push(moved.map(|(x, y)| Ok::<_, CrsError>((sx * x, sy * y)))?);
+        }
+        Ok(Placed { polygons, y_edges: mirrored(&y_edges, sy), x_edges: mirrored(&x_edges, sx) })
+    }
+
+    /// Which cells of each tile lie in which polygons.
+    fn tiles(&self, stage: &Stage, dims: (usize, usize), touch: Touch) -> Result<ZoneTiles, ZonesError> {
+        let (ys, xs) = (selected(stage, dims.0, &self.y_edges)?, selected(stage, dims.1, &self.x_edges)?);
+        Ok(zone_tiles(stage, dims, &ys, &xs, &self.polygons, touch))
+    }
+}
+
 /// Leaves in work at once.
 fn window(threads: usize) -> usize {
     2 * threads.max(1)
@@ -357,7 +422,7 @@ fn zone_tiles(
         intervals.map(|(a, b)| (a as usize, b as usize)).filter(|&(_, b)| b < edges.len()).collect()
     };
     let (rows, columns) = (borders(dims.0, ys), borders(dims.1, xs));
-    let mut tiles: Vec<Vec<Vec<(u32, chunkwise_core::zonal::Cover)>>> =
+    let mut tiles: Vec<Vec<Vec<(u32, Cover)>>> =
         rows.iter().map(|_| columns.iter().map(|_| Vec::new()).collect()).collect();
     let touched = |cuts: &[(usize, usize)], edges: &[f64], low: f64, high: f64| {
         let first = cuts.partition_point(|&(_, b)| edges[b] <= low);

@@ -1,12 +1,15 @@
-//! Polygons from files: GeoJSON, shapefiles.
+//! Polygons from files: GeoJSON, GeoPackage, FlatGeobuf, shapefiles.
 
+mod flatgeobuf;
 mod geojson;
+mod geopackage;
 mod shapefile;
 
 use crate::error::BoxError;
 use crate::job::zonal::Zones;
 use chunkwise_core::crs::Crs;
 use chunkwise_core::zonal::Polygon;
+use geo_types::{Geometry, LineString, Polygon as GeoPolygon};
 use serde_json::{Map, Value};
 use std::path::Path;
 use thiserror::Error;
@@ -37,12 +40,37 @@ pub struct Layer {
 pub enum VectorError {
     #[error("cannot read features from `{path}`")]
     Read { path: String, source: BoxError },
+    #[error("`{path}` holds the layers {}; it is to hold one", .layers.join(", "))]
+    Layers { path: String, layers: Vec<String> },
     #[error("`{path}` holds no features")]
     Empty { path: String },
     #[error("`{path}`: feature {feature} is a {kind}, no polygon")]
     NoPolygon { path: String, feature: usize, kind: String },
     #[error("`{path}`: feature {feature} has no `{field}`; there are {}", .has.join(", "))]
     NoField { path: String, feature: usize, field: String, has: Vec<String> },
+}
+
+/// The polygons of a geometry; or what it is, where it is none.
+fn polygon_of(geometry: Geometry) -> Result<Polygon, &'static str> {
+    type Part = (Vec<(f64, f64)>, Vec<Vec<(f64, f64)>>);
+    fn parts(geometry: Geometry) -> Result<Vec<Part>, &'static str> {
+        let ring = |ring: &LineString| ring.coords().map(|c| (c.x, c.y)).collect::<Vec<_>>();
+        let part = |p: &GeoPolygon| (ring(p.exterior()), p.interiors().iter().map(ring).collect());
+        match geometry {
+            Geometry::Polygon(polygon) => Ok(vec![part(&polygon)]),
+            Geometry::MultiPolygon(all) => Ok(all.iter().map(part).collect()),
+            Geometry::GeometryCollection(all) => {
+                let all: Result<Vec<_>, _> = all.into_iter().map(parts).collect();
+                Ok(all?.into_iter().flatten().collect())
+            }
+            Geometry::Point(_) => Err("Point"),
+            Geometry::MultiPoint(_) => Err("MultiPoint"),
+            Geometry::LineString(_) | Geometry::Line(_) => Err("LineString"),
+            Geometry::MultiLineString(_) => Err("MultiLineString"),
+            Geometry::Rect(_) | Geometry::Triangle(_) => Err("shape of another kind"),
+        }
+    }
+    Ok(Polygon::new(parts(geometry)?))
 }
 
 /// Whether a path names a file of features, by its ending.
@@ -52,12 +80,16 @@ pub fn is_vector(path: &str) -> bool {
 
 enum Kind {
     GeoJson,
+    GeoPackage,
+    FlatGeobuf,
     Shapefile,
 }
 
 fn kind(path: &str) -> Option<Kind> {
     match Path::new(path).extension()?.to_str()?.to_ascii_lowercase().as_str() {
         "geojson" | "json" => Some(Kind::GeoJson),
+        "gpkg" => Some(Kind::GeoPackage),
+        "fgb" => Some(Kind::FlatGeobuf),
         "shp" => Some(Kind::Shapefile),
         _ => None,
     }
@@ -70,6 +102,8 @@ fn kind(path: &str) -> Option<Kind> {
 pub fn read(path: &str) -> Result<Layer, VectorError> {
     let layer = match kind(path) {
         Some(Kind::Shapefile) => shapefile::read(path)?,
+        Some(Kind::GeoPackage) => geopackage::read(path)?,
+        Some(Kind::FlatGeobuf) => flatgeobuf::read(path)?,
         _ => geojson::read(path)?,
     };
     if layer.features.is_empty() {
