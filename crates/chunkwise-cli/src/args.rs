@@ -393,7 +393,7 @@ pub(crate) struct SeriesArgs {
 pub(crate) struct ZonalArgs {
     /// The cube.
     pub(crate) cube: String,
-    /// Polygons of a GeoJSON file or a shapefile; or zones cell by cell: a variable, `CUBE:VARIABLE`, a formula such as
+    /// Polygons of a GeoJSON, GeoPackage, FlatGeobuf or shapefile; or zones cell by cell: a variable, `CUBE:VARIABLE`, a formula such as
     /// `floor(dem / 100)`.
     #[arg(long, value_name = "ZONES")]
     pub(crate) zones: String,

@@ -114,7 +114,7 @@ fn zones(args: &ZonalArgs, cube: &OpenCube, common: &Common) -> Result<ZonesOf, 
     }
     if Path::new(text).exists() {
         return Err(CliError::says(format!("`--zones {text}` is no file of polygons")).hint(
-            "GeoJSON (`.geojson`, `.json`) and shapefiles (`.shp`) are read; zones of a cube are named by \
+            "GeoJSON (`.geojson`, `.json`), GeoPackage (`.gpkg`), FlatGeobuf (`.fgb`) and shapefiles (`.shp`) are read; zones of a cube are named by \
              `CUBE:VARIABLE`",
         ));
     }

@@ -35,6 +35,16 @@ impl Touch {
     }
 }
 
+/// Which way the rows of a grid ran before it was mirrored to ascend: what decides where a centre on an edge lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rows {
+    /// From south to north, as they are.
+    #[default]
+    Up,
+    /// From north to south.
+    Down,
+}
+
 /// Less of a cell than this is nothing, more than one less this is all: below it lie the roundings of the sums.
 const LEAST: f64 = 1e-11;
 
@@ -87,12 +97,12 @@ impl Cover {
 /// The cells between the edges `xs` and `ys`, each ascending, that belong to `polygon`. There are fewer than 2³² of them.
 ///
 /// ```
-/// use chunkwise_core::zonal::{Polygon, Touch, cover};
+/// use chunkwise_core::zonal::{Polygon, Rows, Touch, cover};
 /// let triangle = Polygon::new(vec![(vec![(0.0, 0.0), (2.0, 0.0), (0.0, 2.0)], vec![])]);
-/// let found = cover(&triangle, &[0.0, 1.0, 2.0], &[0.0, 1.0, 2.0], Touch::Coverage);
+/// let found = cover(&triangle, &[0.0, 1.0, 2.0], &[0.0, 1.0, 2.0], Rows::Up, Touch::Coverage);
 /// assert_eq!((found.whole, found.parts), (vec![(0, 1)], vec![(1, 0.5), (2, 0.5)]));
 /// ```
-pub fn cover(polygon: &Polygon, xs: &[f64], ys: &[f64], touch: Touch) -> Cover {
+pub fn cover(polygon: &Polygon, xs: &[f64], ys: &[f64], rows_ran: Rows, touch: Touch) -> Cover {
     let mut found = Cover::default();
     let Some([west, south, east, north]) = polygon.bounds() else { return found };
     let (columns, rows) = (span(xs, west, east), span(ys, south, north));
@@ -103,7 +113,7 @@ pub fn cover(polygon: &Polygon, xs: &[f64], ys: &[f64], touch: Touch) -> Cover {
     let width = xs.len() - 1;
     let cell = |row: usize, column: usize| (rows.start + row) * width + columns.start + column;
     if touch == Touch::Centre {
-        centres(polygon, cut_xs, cut_ys, |row, column| found.push(cell(row, column), 1.0));
+        centres(polygon, cut_xs, cut_ys, rows_ran, |row, column| found.push(cell(row, column), 1.0));
         return found;
     }
     let mut sums = Sums::new(cut_xs, cut_ys);
@@ -253,8 +263,9 @@ impl<'a> Sums<'a> {
     }
 }
 
-/// Calls `each` with the row and column of every cell whose centre lies inside: right of an edge is inside, on it too.
-fn centres(polygon: &Polygon, xs: &[f64], ys: &[f64], mut each: impl FnMut(usize, usize)) {
+/// Calls `each` with the row and column of every cell whose centre lies inside: on a left or lower edge is inside, on a
+/// right or upper one is not.
+fn centres(polygon: &Polygon, xs: &[f64], ys: &[f64], rows_ran: Rows, mut each: impl FnMut(usize, usize)) {
     let middles: Vec<f64> = xs.windows(2).map(|w| f64::midpoint(w[0], w[1])).collect();
     for (row, bounds) in ys.windows(2).enumerate() {
         let y = f64::midpoint(bounds[0], bounds[1]);
@@ -262,11 +273,12 @@ fn centres(polygon: &Polygon, xs: &[f64], ys: &[f64], mut each: impl FnMut(usize
         let mut turns = vec![0i32; middles.len() + 1];
         for edge in polygon.rings().iter().flat_map(|ring| ring.windows(2)) {
             let ((x0, y0), (x1, y1)) = (edge[0], edge[1]);
-            if (y0 <= y) == (y1 <= y) {
+            let below = |at: f64| if rows_ran == Rows::Up { at <= y } else { at < y };
+            if below(y0) == below(y1) {
                 continue;
             }
             let x = x0 + (y - y0) * ((x1 - x0) / (y1 - y0));
-            turns[middles.partition_point(|&m| m < x)] += if y1 <= y { 1 } else { -1 };
+            turns[middles.partition_point(|&m| m < x)] += if y1 < y0 { 1 } else { -1 };
         }
         let mut inside = 0;
         for (column, turn) in turns[..middles.len()].iter().enumerate() {

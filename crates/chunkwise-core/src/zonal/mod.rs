@@ -4,6 +4,6 @@ mod coverage;
 pub mod polygon;
 pub mod tally;
 
-pub use coverage::{Cover, Touch, cover};
+pub use coverage::{Cover, Rows, Touch, cover};
 pub use polygon::Polygon;
 pub use tally::{Tally, Weighting, ZonalStatistic};

@@ -1,5 +1,8 @@
 //! Polygons on a plane.
 
+use i_overlay::core::fill_rule::FillRule;
+use i_overlay::float::simplify::SimplifyShape as _;
+
 /// A box on a plane: `[west, south, east, north]`.
 pub type Bounds = [f64; 4];
 
@@ -20,13 +23,17 @@ pub struct Polygon {
 
 impl Polygon {
     /// Polygons, each an outer ring and its holes, whichever way they run. Rings may be closed or not.
+    ///
+    /// Inside is what some ring goes round (the non-zero rule): loops of a ring that crosses itself are inside whichever
+    /// way they run, and parts that lie over each other count once. Kinks of less than a hundredth of the area are left,
+    /// and count by their signed area, as in exactextract.
     pub fn new(parts: Vec<(Vec<(f64, f64)>, Vec<Vec<(f64, f64)>>)>) -> Polygon {
         let mut rings = Vec::new();
         for (outer, holes) in parts {
             rings.extend(turned(outer, 1.0));
             rings.extend(holes.into_iter().filter_map(|hole| turned(hole, -1.0)));
         }
-        Polygon { rings }
+        Polygon { rings: valid(rings) }
     }
 
     /// The rings, each of which ends where it begins.
@@ -72,17 +79,36 @@ impl Polygon {
     }
 }
 
-/// A ring that runs as `sense` says and ends where it begins; `None` where it bounds no area.
+/// How much of its area a polygon may have in loops that run the wrong way, and be taken as it stands: kinks where a ring
+/// crosses itself, of which exactextract counts the signed area too.
+const KINKS: f64 = 1e-2;
+
+/// The same rings where they bound a polygon, but for kinks; where they cross each other or themselves, rings that bound the
+/// same and do not.
+fn valid(rings: Vec<Vec<(f64, f64)>>) -> Vec<Vec<(f64, f64)>> {
+    let contours: Vec<Vec<[f64; 2]>> = rings.iter().map(|ring| ring.iter().map(|&(x, y)| [x, y]).collect()).collect();
+    let mut simple = Vec::new();
+    for shape in contours.simplify_shape_as::<i64>(FillRule::NonZero) {
+        for (n, ring) in shape.into_iter().enumerate() {
+            let sense = if n == 0 { 1.0 } else { -1.0 };
+            simple.extend(turned(ring.into_iter().map(|[x, y]| (x, y)).collect(), sense));
+        }
+    }
+    let area = |rings: &[Vec<(f64, f64)>]| rings.iter().map(|ring| signed_area(ring)).sum::<f64>();
+    if (area(&rings) - area(&simple)).abs() <= KINKS * area(&simple) { rings } else { simple }
+}
+
+/// A ring that runs as `sense` says and ends where it begins; `None` where it bounds nothing, or something infinite.
 fn turned(mut ring: Vec<(f64, f64)>, sense: f64) -> Option<Vec<(f64, f64)>> {
     let first = *ring.first()?;
     if ring.last() != Some(&first) {
         ring.push(first);
     }
     let area = signed_area(&ring);
-    if ring.len() < 4 || area == 0.0 || !area.is_finite() {
+    if ring.len() < 4 || !area.is_finite() {
         return None;
     }
-    if area.signum() != sense {
+    if area * sense < 0.0 {
         ring.reverse();
     }
     Some(ring)

@@ -14,7 +14,7 @@ use chunkwise_core::grid::Indices;
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::schedule::Target;
 use chunkwise_core::stat::Statistic;
-use chunkwise_core::zonal::{Cover, Polygon, Tally, Touch, Weighting, ZonalStatistic, cover};
+use chunkwise_core::zonal::{Cover, Polygon, Rows, Tally, Touch, Weighting, ZonalStatistic, cover};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -265,6 +265,7 @@ struct Placed {
     polygons: Vec<Polygon>,
     y_edges: Vec<f64>,
     x_edges: Vec<f64>,
+    rows: Rows,
 }
 
 impl Placed {
@@ -302,13 +303,43 @@ impl Placed {
             };
             polygons.push(moved.map(|(x, y)| Ok::<_, CrsError>((sx * x, sy * y)))?);
         }
-        Ok(Placed { polygons, y_edges: mirrored(&y_edges, sy), x_edges: mirrored(&x_edges, sx) })
+        let rows = if sy > 0.0 { Rows::Up } else { Rows::Down };
+        Ok(Placed { polygons, y_edges: mirrored(&y_edges, sy), x_edges: mirrored(&x_edges, sx), rows })
     }
 
     /// Which cells of each tile lie in which polygons.
     fn tiles(&self, stage: &Stage, dims: (usize, usize), touch: Touch) -> Result<ZoneTiles, ZonesError> {
         let (ys, xs) = (selected(stage, dims.0, &self.y_edges)?, selected(stage, dims.1, &self.x_edges)?);
-        Ok(zone_tiles(stage, dims, &ys, &xs, &self.polygons, touch))
+        Ok(self.zone_tiles(stage, dims, &ys, &xs, touch))
+    }
+
+    fn zone_tiles(&self, stage: &Stage, dims: (usize, usize), ys: &[f64], xs: &[f64], touch: Touch) -> ZoneTiles {
+        let borders = |d: usize, edges: &[f64]| -> Vec<(usize, usize)> {
+            let cuts = &stage.dims[d].cuts;
+            let intervals = (0..cuts.count()).map(|i| cuts.interval(i));
+            intervals.map(|(a, b)| (a as usize, b as usize)).filter(|&(_, b)| b < edges.len()).collect()
+        };
+        let (rows, columns) = (borders(dims.0, ys), borders(dims.1, xs));
+        let mut tiles: Vec<Vec<Vec<(u32, Cover)>>> =
+            rows.iter().map(|_| columns.iter().map(|_| Vec::new()).collect()).collect();
+        let touched = |cuts: &[(usize, usize)], edges: &[f64], low: f64, high: f64| {
+            let first = cuts.partition_point(|&(_, b)| edges[b] <= low);
+            let last = cuts.partition_point(|&(a, _)| edges[a] < high);
+            first..last.max(first)
+        };
+        for (zone, polygon) in self.polygons.iter().enumerate() {
+            let Some([west, south, east, north]) = polygon.bounds() else { continue };
+            for row in touched(&rows, ys, south, north) {
+                for column in touched(&columns, xs, west, east) {
+                    let ((y0, y1), (x0, x1)) = (rows[row], columns[column]);
+                    let found = cover(polygon, &xs[x0..=x1], &ys[y0..=y1], self.rows, touch);
+                    if !found.is_empty() {
+                        tiles[row][column].push((zone as u32, found));
+                    }
+                }
+            }
+        }
+        ZoneTiles { zones: self.polygons.len(), dims, tiles }
     }
 }
 
@@ -405,41 +436,4 @@ fn selected(stage: &Stage, dim: usize, edges: &[f64]) -> Result<Vec<f64>, ZonesE
         }
         _ => Err(unplaced("a selection with gaps leaves no grid; select a range")),
     }
-}
-
-/// Which cells of each tile lie in which zones.
-fn zone_tiles(
-    stage: &Stage,
-    dims: (usize, usize),
-    ys: &[f64],
-    xs: &[f64],
-    polygons: &[Polygon],
-    touch: Touch,
-) -> ZoneTiles {
-    let borders = |d: usize, edges: &[f64]| -> Vec<(usize, usize)> {
-        let cuts = &stage.dims[d].cuts;
-        let intervals = (0..cuts.count()).map(|i| cuts.interval(i));
-        intervals.map(|(a, b)| (a as usize, b as usize)).filter(|&(_, b)| b < edges.len()).collect()
-    };
-    let (rows, columns) = (borders(dims.0, ys), borders(dims.1, xs));
-    let mut tiles: Vec<Vec<Vec<(u32, Cover)>>> =
-        rows.iter().map(|_| columns.iter().map(|_| Vec::new()).collect()).collect();
-    let touched = |cuts: &[(usize, usize)], edges: &[f64], low: f64, high: f64| {
-        let first = cuts.partition_point(|&(_, b)| edges[b] <= low);
-        let last = cuts.partition_point(|&(a, _)| edges[a] < high);
-        first..last.max(first)
-    };
-    for (zone, polygon) in polygons.iter().enumerate() {
-        let Some([west, south, east, north]) = polygon.bounds() else { continue };
-        for row in touched(&rows, ys, south, north) {
-            for column in touched(&columns, xs, west, east) {
-                let ((y0, y1), (x0, x1)) = (rows[row], columns[column]);
-                let found = cover(polygon, &xs[x0..=x1], &ys[y0..=y1], touch);
-                if !found.is_empty() {
-                    tiles[row][column].push((zone as u32, found));
-                }
-            }
-        }
-    }
-    ZoneTiles { zones: polygons.len(), dims, tiles }
 }
