@@ -5,5 +5,5 @@ pub mod polygon;
 pub mod tally;
 
 pub use coverage::{Cover, Rows, Touch, cover};
-pub use polygon::Polygon;
+pub use polygon::{Part, Polygon, Ring};
 pub use tally::{Tally, Weighting, ZonalStatistic};

@@ -6,6 +6,12 @@ use i_overlay::float::simplify::SimplifyShape as _;
 /// A box on a plane: `[west, south, east, north]`.
 pub type Bounds = [f64; 4];
 
+/// Corners of a ring.
+pub type Ring = Vec<(f64, f64)>;
+
+/// An outer ring, and holes in it.
+pub type Part = (Ring, Vec<Ring>);
+
 /// Rings that bound an area, of one polygon or of several.
 ///
 /// ```
@@ -18,7 +24,7 @@ pub type Bounds = [f64; 4];
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Polygon {
     /// Outer rings run counter-clockwise, holes clockwise; each ends where it begins.
-    rings: Vec<Vec<(f64, f64)>>,
+    rings: Vec<Ring>,
 }
 
 impl Polygon {
@@ -27,7 +33,7 @@ impl Polygon {
     /// Inside is what some ring goes round (the non-zero rule): loops of a ring that crosses itself are inside whichever
     /// way they run, and parts that lie over each other count once. Kinks of less than a hundredth of the area are left,
     /// and count by their signed area, as in exactextract.
-    pub fn new(parts: Vec<(Vec<(f64, f64)>, Vec<Vec<(f64, f64)>>)>) -> Polygon {
+    pub fn new(parts: Vec<Part>) -> Polygon {
         let mut rings = Vec::new();
         for (outer, holes) in parts {
             rings.extend(turned(outer, 1.0));
@@ -37,7 +43,7 @@ impl Polygon {
     }
 
     /// The rings, each of which ends where it begins.
-    pub fn rings(&self) -> &[Vec<(f64, f64)>] {
+    pub fn rings(&self) -> &[Ring] {
         &self.rings
     }
 
@@ -85,7 +91,7 @@ const KINKS: f64 = 1e-2;
 
 /// The same rings where they bound a polygon, but for kinks; where they cross each other or themselves, rings that bound the
 /// same and do not.
-fn valid(rings: Vec<Vec<(f64, f64)>>) -> Vec<Vec<(f64, f64)>> {
+fn valid(rings: Vec<Ring>) -> Vec<Ring> {
     let contours: Vec<Vec<[f64; 2]>> = rings.iter().map(|ring| ring.iter().map(|&(x, y)| [x, y]).collect()).collect();
     let mut simple = Vec::new();
     for shape in contours.simplify_shape_as::<i64>(FillRule::NonZero) {
@@ -94,12 +100,12 @@ fn valid(rings: Vec<Vec<(f64, f64)>>) -> Vec<Vec<(f64, f64)>> {
             simple.extend(turned(ring.into_iter().map(|[x, y]| (x, y)).collect(), sense));
         }
     }
-    let area = |rings: &[Vec<(f64, f64)>]| rings.iter().map(|ring| signed_area(ring)).sum::<f64>();
+    let area = |rings: &[Ring]| rings.iter().map(|ring| signed_area(ring)).sum::<f64>();
     if (area(&rings) - area(&simple)).abs() <= KINKS * area(&simple) { rings } else { simple }
 }
 
 /// A ring that runs as `sense` says and ends where it begins; `None` where it bounds nothing, or something infinite.
-fn turned(mut ring: Vec<(f64, f64)>, sense: f64) -> Option<Vec<(f64, f64)>> {
+fn turned(mut ring: Ring, sense: f64) -> Option<Ring> {
     let first = *ring.first()?;
     if ring.last() != Some(&first) {
         ring.push(first);

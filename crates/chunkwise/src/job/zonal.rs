@@ -56,7 +56,7 @@ pub enum ZonesError {
     #[error(transparent)]
     Job(#[from] JobError),
     #[error(transparent)]
-    Crs(#[from] CrsError),
+    Crs(Box<CrsError>),
     #[error("`{variable}` has no two dimensions along which it lies on the Earth; it has {}", .has.join(", "))]
     NoPlane { variable: String, has: Vec<String> },
     #[error("`{one}` and `{other}` lie along other axes; name one of them with `--var`")]
@@ -68,7 +68,13 @@ pub enum ZonesError {
     #[error("the zones lie on another grid: {zones}; the cube has {cube}")]
     OtherGrid { zones: String, cube: String },
     #[error("zone {zone} has no place in the CRS of the cube: {source}")]
-    Outside { zone: Value, source: CrsError },
+    Outside { zone: Value, source: Box<CrsError> },
+}
+
+impl From<CrsError> for ZonesError {
+    fn from(error: CrsError) -> ZonesError {
+        ZonesError::Crs(Box::new(error))
+    }
 }
 
 /// Zones on the grid of a cube.
@@ -290,7 +296,7 @@ impl Placed {
                 None => polygon.clone(),
                 Some(t) => polygon
                     .map(|(x, y)| t.point(x, y))
-                    .map_err(|source| ZonesError::Outside { zone: id.clone(), source })?,
+                    .map_err(|e| ZonesError::Outside { zone: id.clone(), source: Box::new(e) })?,
             };
             let moved = match turn {
                 None => moved,

@@ -2,7 +2,7 @@
 
 use super::{Feature, Layer, VectorError};
 use chunkwise_core::crs::Crs;
-use chunkwise_core::zonal::Polygon;
+use chunkwise_core::zonal::{Part, Polygon};
 use geojson::feature::Id;
 use geojson::{GeoJson, GeometryValue, PolygonType};
 use serde_json::{Map, Value};
@@ -55,8 +55,6 @@ fn crs(members: Option<&Map<String, Value>>) -> Result<Crs, chunkwise_core::crs:
         },
     }
 }
-
-type Part = (Vec<(f64, f64)>, Vec<Vec<(f64, f64)>>);
 
 fn parts(value: GeometryValue) -> Result<Vec<Part>, &'static str> {
     match value {

@@ -34,7 +34,7 @@ pub(super) fn read(path: &str) -> Result<Layer, VectorError> {
     let crs = crs(&database, *srs).map_err(failed)?;
     let mut layer = Layer { features: Vec::new(), crs };
     let mut query = database.prepare(&format!("SELECT * FROM \"{}\"", table.replace('"', "\"\""))).map_err(sql)?;
-    let names: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = query.column_names().map(str::to_owned).collect();
     let mut rows = query.query([]).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {
         let n = layer.features.len();

@@ -8,7 +8,7 @@ mod shapefile;
 use crate::error::BoxError;
 use crate::job::zonal::Zones;
 use chunkwise_core::crs::Crs;
-use chunkwise_core::zonal::Polygon;
+use chunkwise_core::zonal::{Part, Polygon};
 use geo_types::{Geometry, LineString, Polygon as GeoPolygon};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -52,7 +52,6 @@ pub enum VectorError {
 
 /// The polygons of a geometry; or what it is, where it is none.
 fn polygon_of(geometry: Geometry) -> Result<Polygon, &'static str> {
-    type Part = (Vec<(f64, f64)>, Vec<Vec<(f64, f64)>>);
     fn parts(geometry: Geometry) -> Result<Vec<Part>, &'static str> {
         let ring = |ring: &LineString| ring.coords().map(|c| (c.x, c.y)).collect::<Vec<_>>();
         let part = |p: &GeoPolygon| (ring(p.exterior()), p.interiors().iter().map(ring).collect());

@@ -1,7 +1,8 @@
+use super::super::Ring;
 use super::*;
 use proptest::prelude::*;
 
-type Ring = Vec<(f64, f64)>;
+type Side = Box<dyn Fn((f64, f64)) -> f64>;
 
 fn area(ring: &[(f64, f64)]) -> f64 {
     let next = ring.iter().cycle().skip(1);
@@ -10,7 +11,7 @@ fn area(ring: &[(f64, f64)]) -> f64 {
 
 /// A ring cut to a box, side by side (Sutherland and Hodgman): another way to the same area.
 fn clipped(ring: &[(f64, f64)], [w, s, e, n]: [f64; 4]) -> f64 {
-    let sides: [Box<dyn Fn((f64, f64)) -> f64>; 4] = [
+    let sides: [Side; 4] = [
         Box::new(move |p| p.0 - w),
         Box::new(move |p| e - p.0),
         Box::new(move |p| p.1 - s),
