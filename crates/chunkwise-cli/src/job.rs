@@ -11,14 +11,13 @@ use chunkwise::error::OpenError;
 use chunkwise::exec::{Counters, RunOptions};
 use chunkwise::job::output::OutputOptions;
 use chunkwise::job::plan::{Bounds, Certainty, Explained, Limits, Planned, TooMuch};
-use chunkwise::job::{JobError, MOST_ROWS, Prepared, Request};
+use chunkwise::job::{JobError, MOST_ROWS, OtherAxes, Prepared, Request, plane};
 use chunkwise::memory;
 use chunkwise::open::{OpenCube, OpenOptions, open_with};
 use chunkwise::store::secret::{mask, mask_option};
 use chunkwise::store::{Access, Store as _};
 use chunkwise::write::{Existing, Place, WriteError, ZarrVersion, lies_within};
-use chunkwise_core::crs::{Crs, Georeference, find_georeference};
-use chunkwise_core::cube::Variable;
+use chunkwise_core::crs::Crs;
 use chunkwise_core::plan::fetch::Prices;
 use chunkwise_core::plan::schedule::{Redecode, Target};
 use chunkwise_core::select::{BoxQuery, parse_isel, parse_sel};
@@ -96,25 +95,11 @@ fn bbox(text: &str, crs: &str, select: &SelectArgs, cube: &OpenCube) -> Result<B
         true => None,
         false => Some(Crs::parse(crs).map_err(CliError::of)?),
     };
-    // Formulas may read any variable; else only those that are named.
-    let named = |v: &&Variable| select.var.is_empty() || !select.calc.is_empty() || select.var.contains(&v.name);
-    let mut found: Option<(&Variable, Georeference)> = None;
-    for variable in cube.cube.data_variables().filter(named) {
-        let own = find_georeference(&cube.cube, variable);
-        match (&found, &own.dims) {
-            (_, None) => {}
-            (None, Some(_)) => found = Some((variable, own)),
-            (Some((_, first)), Some(_)) if first.dims == own.dims => {}
-            (Some((first, _)), Some(_)) => {
-                return Err(CliError::says(format!(
-                    "`--bbox` with `{}` and `{}`, which lie along other axes",
-                    first.name, variable.name
-                ))
-                .hint("name one of them with `--var`"));
-            }
-        }
-    }
-    let georeference = found.map(|f| f.1).unwrap_or_default();
+    let found = plane(&cube.cube, &select.var, &select.calc).map_err(|OtherAxes { one, other }| {
+        CliError::says(format!("`--bbox` with `{one}` and `{other}`, which lie along other axes"))
+            .hint("name one of them with `--var`")
+    })?;
+    let georeference = found.unwrap_or_default();
     // Without labels a box would be one of indices.
     let dims = georeference.dims.iter().flat_map(|d| [&d.x, &d.y]);
     if let Some(dim) = dims.into_iter().find(|d| cube.cube.coordinate(d).is_none()) {
@@ -413,11 +398,7 @@ impl Ready {
         common: &Common,
         shape: impl Fn(Vec<Record>) -> Vec<Record>,
     ) -> Result<ExitCode, CliError> {
-        self.warn_of_amplification(common);
-        let leaves = self.prepared.leaves(&self.plan);
-        progress::shown(common, &self.counters, leaves, || self.deliver_to(common, shape))?;
-        self.summary(common);
-        Ok(ExitCode::SUCCESS)
+        self.deliver_by(common, |_, _, _, _, _| self.deliver_to(common, shape))
     }
 
     fn deliver_to(&self, common: &Common, shape: impl Fn(Vec<Record>) -> Vec<Record>) -> Result<(), CliError> {

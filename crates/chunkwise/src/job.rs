@@ -4,9 +4,12 @@ mod coordinates;
 pub mod output;
 mod placement;
 pub mod plan;
+mod plane;
 mod room;
 mod times;
 pub mod zonal;
+
+pub use plane::{OtherAxes, plane};
 
 use crate::error::{BoxError, OpenError};
 use crate::exec::{Counters, ExecError, RunOptions};

@@ -3,13 +3,13 @@
 use crate::args::{Common, ZonalArgs};
 use crate::cmd::info::decode_options;
 use crate::exit::{CliError, interrupted};
-use crate::job::{Destination, Ready, destination, request};
+use crate::job::{Destination, Ready, destination, open_cube, request};
 use crate::output::{self, Record, TableWriter};
 use chunkwise::exec::RunOptions;
-use chunkwise::job::MOST_ROWS;
 use chunkwise::job::plan::Limits;
 use chunkwise::job::zonal::{PlacedZones, ZonalRequest, Zones, ZonesError, ZonesOf, read_raster};
-use chunkwise::open::{OpenCube, OpenOptions, open_with};
+use chunkwise::job::{JobError, MOST_ROWS};
+use chunkwise::open::{OpenCube, OpenOptions};
 use chunkwise::vector;
 use chunkwise_core::crs::Crs;
 use chunkwise_core::zonal::{Touch, ZonalStatistic};
@@ -54,8 +54,7 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
     }
     let rows = placed.rows(&prepared);
     if rows > MOST_ROWS && matches!(to, Destination::Screen) && !args.job.explain {
-        return Err(CliError::says(format!("the table would have {rows} rows; at most {MOST_ROWS} are printed"))
-            .hint("write it to a file with `-o OUT.csv`"));
+        return Err(CliError::of(JobError::TooManyRows { rows }).hint("write it to a file with `-o OUT.csv`"));
     }
     let plan = |prepared: &_, cube: &_, limits| placed.plan(prepared, cube, limits);
     let ready = Ready::planned(Arc::new(cube), prepared, to, &args.job, args.ddof, args.min_count, plan)?;
@@ -102,7 +101,7 @@ fn zones(args: &ZonalArgs, cube: &OpenCube, common: &Common) -> Result<ZonesOf, 
         && (location.contains("://") || Path::new(location).exists())
     {
         let options_of = OpenOptions { decode: decode_options(&args.decode)?, storage: common.storage()? };
-        let other = open_with(location, &options_of)?;
+        let other = open_cube(location, &options_of)?;
         if !other.cube.variables.contains_key(variable) {
             let has: Vec<&str> = other.cube.data_variables().map(|v| v.name.as_str()).collect();
             return Err(CliError::says(format!(

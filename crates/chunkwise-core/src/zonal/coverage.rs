@@ -63,11 +63,6 @@ impl Cover {
         self.whole.is_empty() && self.parts.is_empty()
     }
 
-    /// Bytes that it takes.
-    pub fn bytes(&self) -> usize {
-        self.whole.len() * size_of::<(u32, u32)>() + self.parts.len() * size_of::<(u32, f64)>()
-    }
-
     /// All cells with their fractions: the whole ones first, each kind in order.
     pub fn cells(&self) -> impl Iterator<Item = (u32, f64)> + Clone + '_ {
         let whole = self.whole.iter().flat_map(|&(first, n)| (first..first + n).map(|cell| (cell, 1.0)));

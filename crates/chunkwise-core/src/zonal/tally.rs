@@ -204,11 +204,6 @@ impl Tally {
         }
     }
 
-    /// Bytes beside its own size.
-    pub fn extra_bytes(&self) -> usize {
-        self.values.capacity() * size_of::<(f64, f64)>()
-    }
-
     fn quantile(&self, q: f64, weighting: Weighting) -> Option<f64> {
         match weighting {
             Weighting::Whole => {

@@ -82,17 +82,15 @@ impl<'a> LeafReader<'a> {
     }
 }
 
+/// Cells of a leaf along each dimension.
+pub(crate) fn leaf_shape(stage: &Stage, leaf: &[u64]) -> Vec<usize> {
+    let length = |(from, to): (u64, u64)| (to - from) as usize;
+    stage.dims.iter().zip(leaf).map(|(d, &i)| length(d.cuts.interval(i))).collect()
+}
+
 /// Number of cells of a leaf.
 pub(crate) fn leaf_cells(stage: &Stage, leaf: &[u64]) -> usize {
-    stage
-        .dims
-        .iter()
-        .zip(leaf)
-        .map(|(d, &i)| {
-            let (a, b) = d.cuts.interval(i);
-            (b - a) as usize
-        })
-        .product()
+    leaf_shape(stage, leaf).iter().product()
 }
 
 impl LeafValues {

@@ -2,7 +2,7 @@
 
 use super::cache::Chunks;
 use super::feed::Feed;
-use super::leaf::{LeafReader, leaf_cells};
+use super::leaf::{LeafReader, leaf_shape};
 use super::turns::Turns;
 use super::{Counters, ExecError, NoSink, Run, RunOptions, StageSchedule, readers};
 use crate::store::{Access, Store};
@@ -24,12 +24,6 @@ pub struct ZoneTiles {
 }
 
 impl ZoneTiles {
-    /// Bytes that it takes.
-    pub fn bytes(&self) -> u64 {
-        let zone = |z: &(u32, Cover)| (size_of::<(u32, Cover)>() + z.1.bytes()) as u64;
-        self.tiles.iter().flatten().flatten().map(zone).sum()
-    }
-
     /// Cells that lie in zones, counted once for each.
     pub fn covered(&self) -> u64 {
         let cells = |c: &Cover| c.whole.iter().map(|w| u64::from(w.1)).sum::<u64>() + c.parts.len() as u64;
@@ -216,15 +210,7 @@ impl Work<'_> {
         if zones.is_empty() {
             return Ok(Vec::new());
         }
-        let lengths: Vec<usize> = stage
-            .dims
-            .iter()
-            .zip(leaf)
-            .map(|(d, &i)| {
-                let (a, b) = d.cuts.interval(i);
-                (b - a) as usize
-            })
-            .collect();
+        let lengths = leaf_shape(stage, leaf);
         let mut strides = vec![1usize; lengths.len()];
         for d in (1..lengths.len()).rev() {
             strides[d - 1] = strides[d] * lengths[d];
@@ -237,7 +223,7 @@ impl Work<'_> {
         let mut tallies = Vec::with_capacity(stage.folded.len() * zones.len() * rest.len());
         for (f, folded) in stage.folded.iter().enumerate() {
             values.clear();
-            values.resize(leaf_cells(stage, leaf), 0.0);
+            values.resize(lengths.iter().product(), 0.0);
             read.values(stage, folded, leaf, values);
             for (zone, cover) in zones {
                 for &(offset, k) in &rest {

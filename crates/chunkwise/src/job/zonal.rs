@@ -5,11 +5,11 @@ mod raster;
 pub use raster::{RasterZones, read_raster};
 
 use super::plan::{Limits, Planned, Refused};
-use super::{JobError, Over, Prepared, Record, Request, label_values, prepare};
+use super::{JobError, OtherAxes, Over, Prepared, Record, Request, label_values, plane, prepare};
 use crate::exec::{Counters, RunOptions, StageSchedule, ZonalJob, ZoneTable, ZoneTiles, run_zones};
 use crate::open::OpenCube;
-use chunkwise_core::crs::{Crs, CrsError, Georeference, Transformer, find_georeference};
-use chunkwise_core::cube::{Labels, Variable};
+use chunkwise_core::crs::{Crs, CrsError, Georeference, Transformer};
+use chunkwise_core::cube::Labels;
 use chunkwise_core::grid::Indices;
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::schedule::Target;
@@ -100,7 +100,7 @@ impl PlacedZones {
         request: &ZonalRequest,
         zones: &ZonesOf,
     ) -> Result<(PlacedZones, Prepared), ZonesError> {
-        let plane = plane(cube, &request.of)?;
+        let plane = lies(cube, &request.of.variables, &request.of.formulas)?;
         let Some(dims) = &plane.dims else { return Err(nowhere(cube)) };
         let of = Request {
             over: Over::Dims(vec![dims.y.clone(), dims.x.clone()]),
@@ -355,22 +355,11 @@ fn window(threads: usize) -> usize {
 }
 
 /// How what is asked for lies on the Earth.
-fn plane(cube: &OpenCube, of: &Request) -> Result<Georeference, ZonesError> {
-    // Formulas may read any variable; else only those that are named.
-    let named = |v: &&Variable| of.variables.is_empty() || !of.formulas.is_empty() || of.variables.contains(&v.name);
-    let mut found: Option<(&Variable, Georeference)> = None;
-    for variable in cube.cube.data_variables().filter(named) {
-        let own = find_georeference(&cube.cube, variable);
-        match (&found, &own.dims) {
-            (_, None) => {}
-            (None, Some(_)) => found = Some((variable, own)),
-            (Some((_, first)), Some(_)) if first.dims == own.dims => {}
-            (Some((first, _)), Some(_)) => {
-                return Err(ZonesError::TwoPlanes { one: first.name.clone(), other: variable.name.clone() });
-            }
-        }
+fn lies(cube: &OpenCube, variables: &[String], formulas: &[String]) -> Result<Georeference, ZonesError> {
+    match plane(&cube.cube, variables, formulas) {
+        Ok(found) => found.ok_or_else(|| nowhere(cube)),
+        Err(OtherAxes { one, other }) => Err(ZonesError::TwoPlanes { one, other }),
     }
-    found.map(|f| f.1).ok_or_else(|| nowhere(cube))
 }
 
 fn nowhere(cube: &OpenCube) -> ZonesError {

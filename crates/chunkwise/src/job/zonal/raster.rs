@@ -1,6 +1,6 @@
 //! Zones that are given cell by cell: a variable, or a formula over a cube.
 
-use super::{ZonesError, centres, plane};
+use super::{ZonesError, centres};
 use crate::exec::{Counters, RunOptions, ZoneTiles};
 use crate::job::plan::Limits;
 use crate::job::{Request, prepare};
@@ -33,7 +33,7 @@ pub struct RasterZones {
 }
 
 /// A grid, for people.
-pub(super) fn told(ys: &[f64], xs: &[f64]) -> String {
+fn told(ys: &[f64], xs: &[f64]) -> String {
     let axis = |v: &[f64]| match (v.first(), v.last()) {
         (Some(first), Some(last)) => format!("{first} … {last}"),
         _ => "nothing".to_owned(),
@@ -57,11 +57,8 @@ pub fn read_raster(
         None => format!("{NAME} = {formula}"),
     };
     let mut request = Request { formulas: vec![text], ..Request::default() };
-    if let Some(v) = variable {
-        request.variables = vec![v.name.clone()];
-    }
-    let lies = plane(cube, &Request { formulas: Vec::new(), ..request.clone() })?;
-    request.variables = Vec::new();
+    let named: Vec<String> = variable.iter().map(|v| v.name.clone()).collect();
+    let lies = super::lies(cube, &named, &[])?;
     let Some(dims) = &lies.dims else { return Err(super::nowhere(cube)) };
     // A dimension of one cell is no choice.
     for (dim, &n) in &cube.cube.dims {
