@@ -1,10 +1,34 @@
 //! `chunkwise calc`: new variables from formulas.
 
-use crate::args::{CalcArgs, Common};
+use crate::args::{Common, DecodeArgs, JobArgs, LayoutArgs, SelectArgs};
 use crate::exit::CliError;
 use crate::job::{Ready, destination, request};
 use chunkwise::job::prepare;
+use clap::Args;
 use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(crate) struct CalcArgs {
+    /// The cube.
+    pub(crate) cube: String,
+    /// `ndvi = (nir - red) / (nir + red)`
+    #[arg(value_name = "NAME = EXPR", required = true)]
+    pub(crate) formulas: Vec<String>,
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    #[command(flatten)]
+    pub(crate) decode: DecodeArgs,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    #[command(flatten)]
+    pub(crate) layout: LayoutArgs,
+    /// The new cube, or `none` to compute and write nothing.
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: String,
+    /// Replace a cube that is there.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
 
 pub(crate) fn run(args: &CalcArgs, common: &Common) -> Result<ExitCode, CliError> {
     let mut select = args.select.clone();

@@ -1,14 +1,30 @@
 //! `chunkwise compare`: whether two cubes are equal, or where not.
 
-use crate::args::{Common, CompareArgs};
+use crate::args::{Common, DecodeArgs, JobArgs};
 use crate::cmd::info::decode_options;
 use crate::exit::{CliError, NO};
 use crate::job::{Destination, Ready};
 use crate::output::{self, Json, Record};
 use chunkwise::compare::{CompareError, Compared, prepare};
 use chunkwise::open::{OpenOptions, open_with};
+use clap::Args;
 use serde_json::Value;
 use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// A cube.
+    pub(crate) a: String,
+    /// The cube that it is compared with.
+    pub(crate) b: String,
+    /// Only this variable (may be given again).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) var: Vec<String>,
+    #[command(flatten)]
+    pub(crate) decode: DecodeArgs,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+}
 
 pub(crate) fn run(args: &CompareArgs, common: &Common) -> Result<ExitCode, CliError> {
     let options = OpenOptions { decode: decode_options(&args.decode)?, storage: common.storage()? };

@@ -1,10 +1,16 @@
 //! `chunkwise completions`: what a shell needs to complete commands and options.
 
-use crate::args::{Cli, CompletionsArgs};
+use crate::args::Cli;
 use crate::exit::CliError;
 use crate::output;
-use clap::CommandFactory as _;
+use clap::{Args, CommandFactory as _};
 use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
 
 pub(crate) fn run(args: &CompletionsArgs) -> Result<ExitCode, CliError> {
     // The generators do not expect that stdout may close: they write to memory.

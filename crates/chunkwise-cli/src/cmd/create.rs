@@ -1,6 +1,6 @@
 //! `chunkwise create`: a new, empty cube.
 
-use crate::args::{Common, CreateArgs};
+use crate::args::{Common, LayoutArgs};
 use crate::exit::CliError;
 use crate::job::{open_cube, warn_of_removal};
 use crate::output;
@@ -14,6 +14,7 @@ use chunkwise_core::cf::decode::DecodeOptions;
 use chunkwise_core::crs::{Crs, grid_mapping_attributes};
 use chunkwise_core::cube::{Attrs, Labels};
 use chunkwise_core::dtype::DType;
+use clap::Args;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -22,6 +23,42 @@ use std::sync::Arc;
 
 /// Name of the variable where none is given.
 const VARIABLE: &str = "data";
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// The new cube: `CUBE` or `CUBE:GROUP`.
+    #[arg(short, long, value_name = "CUBE[:GROUP]")]
+    pub(crate) output: String,
+    /// Name of the variable [default: `data`; with `--like`, its only one].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) var: Option<String>,
+    /// A dimension in order, with its length or labels: `time=12`, `band=red,nir`.
+    #[arg(long, value_name = "NAME=LENGTH|LABELS", allow_hyphen_values = true)]
+    pub(crate) dim: Vec<String>,
+    /// Labels of a dimension: `x=600000:30`, `time=2024-01-15:1month`.
+    #[arg(long, value_name = "NAME=START:STEP", allow_hyphen_values = true)]
+    pub(crate) coord: Vec<String>,
+    #[command(flatten)]
+    pub(crate) layout: LayoutArgs,
+    /// What cells that are not written hold.
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    pub(crate) fill: Option<String>,
+    /// The stored value that marks missing cells.
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    pub(crate) missing: Option<String>,
+    /// `EPSG:CODE`, or WKT.
+    #[arg(long)]
+    pub(crate) crs: Option<String>,
+    /// A JSON file with attributes: of the cube, and under `variables` of variables and coordinates by name.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) attrs: Option<String>,
+    /// Dimensions, layout, type, attributes and CRS of another cube.
+    #[arg(long, value_name = "CUBE")]
+    pub(crate) like: Option<String>,
+    /// Replace a cube that is there.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
 
 pub(crate) fn run(args: &CreateArgs, common: &Common) -> Result<ExitCode, CliError> {
     let (place, group) = place(&args.output, common)?;

@@ -3,7 +3,7 @@
 mod cube;
 mod folder;
 
-use crate::args::{Common, DemoArgs};
+use crate::args::{Common, JobArgs};
 use crate::bytes::format_bytes;
 use crate::cmd::info;
 use crate::exit::CliError;
@@ -16,6 +16,7 @@ use chunkwise::open::{OpenCube, open};
 use chunkwise::write::{Existing, Place, ZarrVersion};
 use chunkwise_core::select::parse_isel;
 use chunkwise_core::stat::Statistic;
+use clap::Args;
 use folder::DemoFolder;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
@@ -32,6 +33,15 @@ const SUMMARY: [Statistic; 6] =
 const NDVI: &str = "ndvi = (nir - red) / (nir + red)";
 /// The pixel whose series is shown, by row and column.
 const PIXEL: &str = "y=500,x=500";
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Folder that is made; one that an earlier run made is made anew.
+    #[arg(short, long, default_value = "chunkwise-demo")]
+    pub(crate) output: String,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+}
 
 pub(crate) fn run(args: &DemoArgs, common: &Common) -> Result<ExitCode, CliError> {
     if args.job.explain {

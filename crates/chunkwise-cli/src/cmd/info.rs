@@ -3,7 +3,7 @@
 mod crs;
 pub(crate) mod screen;
 
-use crate::args::{Common, DecodeArgs, InfoArgs};
+use crate::args::{Common, DecodeArgs};
 use crate::exit::CliError;
 use crate::job::open_cube;
 use crate::output::{self, Json};
@@ -15,11 +15,20 @@ use chunkwise::write::{Found, unfinished};
 use chunkwise_core::cf::decode::{DecodeOptions, Nodata, Valid};
 use chunkwise_core::cube::{ChunkSizes, DataType, Labels, Role, TextKind, Variable};
 use chunkwise_core::dtype::Scalar;
+use clap::Args;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 
 /// Labels of one axis that are listed; of longer ones only the first and last.
 const LISTED: usize = 16;
+
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// A cube, `CUBE:GROUP` or `CUBE:VARIABLE`.
+    pub(crate) cube: String,
+    #[command(flatten)]
+    pub(crate) decode: DecodeArgs,
+}
 
 pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode, CliError> {
     let options = OpenOptions { decode: decode_options(&args.decode)?, storage: common.storage()? };

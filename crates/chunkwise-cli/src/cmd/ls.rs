@@ -1,12 +1,13 @@
 //! `chunkwise ls`: the tree of groups and arrays.
 
-use crate::args::{Common, LsArgs};
+use crate::args::Common;
 use crate::exit::CliError;
 use crate::job::open_cube;
 use crate::output::{self, Json, printable};
 use chunkwise::open::{OpenCube, OpenOptions, open_in};
 use chunkwise_core::cf::decode::DecodeOptions;
 use chunkwise_core::cube::Variable;
+use clap::Args;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -27,6 +28,12 @@ enum What {
     Array(Box<Variable>),
     /// A group that cannot be read, and why.
     Broken(String),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// A cube, or `CUBE:GROUP`.
+    pub(crate) cube: String,
 }
 
 pub(crate) fn run(args: &LsArgs, common: &Common) -> Result<ExitCode, CliError> {

@@ -1,9 +1,9 @@
 //! `chunkwise man`: manual pages, one to stdout or all into a folder.
 
-use crate::args::{Cli, ManArgs};
+use crate::args::Cli;
 use crate::exit::CliError;
 use crate::output;
-use clap::{Command, CommandFactory as _};
+use clap::{Args, Command, CommandFactory as _};
 use clap_mangen::Man;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,6 +13,16 @@ use std::process::ExitCode;
 struct Pages {
     folder: PathBuf,
     source: std::io::Error,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The page of this command to stdout [default: that of `chunkwise`].
+    #[arg(conflicts_with = "output")]
+    pub(crate) command: Option<String>,
+    /// Write all pages into this folder; those of an earlier version are replaced.
+    #[arg(short, long, value_name = "FOLDER")]
+    pub(crate) output: Option<std::path::PathBuf>,
 }
 
 pub(crate) fn run(args: &ManArgs) -> Result<ExitCode, CliError> {

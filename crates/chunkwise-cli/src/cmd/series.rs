@@ -1,6 +1,6 @@
 //! `chunkwise series`: values at points, along the dimensions that are left.
 
-use crate::args::{Common, SeriesArgs};
+use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
 use crate::exit::CliError;
 use crate::job::{Destination, Ready, destination, request};
 use crate::output::{self, Record};
@@ -8,6 +8,7 @@ use chunkwise::job::plan::Explained;
 use chunkwise::job::{JobError, MOST_ROWS, Prepared, label_value, prepare};
 use chunkwise_core::crs::is_longitude;
 use chunkwise_core::select::{IndexQuery, nearest, parse_at, parse_isel};
+use clap::Args;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -17,6 +18,34 @@ use std::sync::Arc;
 struct Point {
     name: Value,
     at: Vec<(String, u64, Option<Value>)>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("where_to_look").args(["at", "iat", "points"]).required(true).multiple(true))]
+pub(crate) struct SeriesArgs {
+    /// The cube.
+    pub(crate) cube: String,
+    /// A point in coordinates, nearest cell: `y=500,x=500` (may be given again).
+    #[arg(long, value_name = "DIM=VALUE,…", allow_hyphen_values = true)]
+    pub(crate) at: Vec<String>,
+    /// A point by index: `y=0,x=-1` (may be given again).
+    #[arg(long, value_name = "DIM=INDEX,…", allow_hyphen_values = true)]
+    pub(crate) iat: Vec<String>,
+    /// A CSV file with a column for each dimension, and `point` or `name` where points have names.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) points: Option<String>,
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    #[command(flatten)]
+    pub(crate) decode: DecodeArgs,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// A table as `.csv` or `.json` instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<String>,
+    /// Replace an output that is there.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
 }
 
 pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliError> {

@@ -1,11 +1,33 @@
 //! `chunkwise stats`: count, missing, min, max, mean and std of each variable.
 
-use crate::args::{Common, StatsArgs};
+use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
 use crate::exit::CliError;
 use crate::job::{Ready, destination, request};
 use chunkwise::job::{Over, prepare};
 use chunkwise_core::stat::Statistic;
+use clap::Args;
 use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    /// The cube.
+    pub(crate) cube: String,
+    /// One row for each label of this dimension.
+    #[arg(long, value_name = "DIM")]
+    pub(crate) by: Option<String>,
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    #[command(flatten)]
+    pub(crate) decode: DecodeArgs,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// A table as `.csv` or `.json` instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<String>,
+    /// Replace an output that is there.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
 
 pub(crate) fn run(args: &StatsArgs, common: &Common) -> Result<ExitCode, CliError> {
     let (cube, mut request) = request(&args.cube, &args.select, &args.decode, &args.job, common)?;

@@ -1,6 +1,6 @@
 //! `chunkwise verify`: whether a cube is whole, or what is wrong with it.
 
-use crate::args::{Common, VerifyArgs};
+use crate::args::{Common, ResourceArgs};
 use crate::bytes::format_bytes;
 use crate::exit::{CliError, NO, interrupted};
 use crate::job::open_cube;
@@ -10,9 +10,24 @@ use chunkwise::exec::Counters;
 use chunkwise::memory;
 use chunkwise::open::OpenOptions;
 use chunkwise::verify::{Problem, VerifyError, VerifyOptions, prepare};
+use clap::Args;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The cube.
+    pub(crate) cube: String,
+    /// Only this variable (may be given again).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) var: Vec<String>,
+    #[command(flatten)]
+    pub(crate) resources: ResourceArgs,
+    /// Tell variables, chunks, bytes and memory, and read none.
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
 
 pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode, CliError> {
     let began = Instant::now();

@@ -1,6 +1,6 @@
 //! `chunkwise zonal`: statistics of zones.
 
-use crate::args::{Common, ZonalArgs};
+use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
 use crate::cmd::info::decode_options;
 use crate::exit::{CliError, interrupted};
 use crate::job::{Destination, Ready, destination, open_cube, request};
@@ -13,6 +13,7 @@ use chunkwise::open::{OpenCube, OpenOptions};
 use chunkwise::vector;
 use chunkwise_core::crs::Crs;
 use chunkwise_core::zonal::{Touch, ZonalStatistic};
+use clap::Args;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,6 +28,46 @@ impl From<ZonesError> for CliError {
             other => CliError::of(other),
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ZonalArgs {
+    /// The cube.
+    pub(crate) cube: String,
+    /// Polygons of a GeoJSON, GeoPackage, FlatGeobuf or shapefile; or zones cell by cell: a variable, `CUBE:VARIABLE`, a formula such as
+    /// `floor(dem / 100)`.
+    #[arg(long, value_name = "ZONES")]
+    pub(crate) zones: String,
+    /// Statistics: `mean,count`; also coverage, missing, sum, std, var, min, max, median, q5 … q97.5, mode, minority, variety.
+    #[arg(long = "with", value_name = "STAT,…", value_delimiter = ',', default_value = "mean,count")]
+    pub(crate) stats: Vec<String>,
+    /// Which cells belong to a polygon: each by the fraction of it inside, those whose centre is, or all that are touched.
+    #[arg(long, value_name = "HOW", value_parser = ["coverage", "centre", "all"], default_value = "coverage")]
+    pub(crate) touch: String,
+    /// The property that names zones; else they have their ids, or numbers from 0.
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) zone_id: Option<String>,
+    /// CRS of the polygons, whatever their file says: a code, WKT, PROJJSON; `cube`: that of the cube.
+    #[arg(long, value_name = "CRS")]
+    pub(crate) zones_crs: Option<String>,
+    /// Variances divide by the coverage less this.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) ddof: u32,
+    /// Least number of valid cells for which a sum is not missing.
+    #[arg(long, value_name = "N")]
+    pub(crate) min_count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+    #[command(flatten)]
+    pub(crate) decode: DecodeArgs,
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// A table as `.csv` or `.json` instead of stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<String>,
+    /// Replace an output that is there.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
 }
 
 pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliError> {
