@@ -5,7 +5,7 @@ use crate::bytes::format_bytes;
 use crate::cmd::create::{element_type, place};
 use crate::cmd::info::decode_options;
 use crate::exit::{CliError, interrupted, leaving_at_once};
-use crate::output::{self, Json, Overwrite, Record, TableFile};
+use crate::output::{self, Json, Overwrite, Record, TableFile, TableTo};
 use crate::progress;
 use chunkwise::error::OpenError;
 use chunkwise::exec::{Counters, RunOptions};
@@ -17,7 +17,9 @@ use chunkwise::open::{OpenCube, OpenOptions, open_with};
 use chunkwise::store::secret::{mask, mask_option};
 use chunkwise::store::{Access, Store as _};
 use chunkwise::write::{Existing, Place, WriteError, ZarrVersion, lies_within};
+use chunkwise_core::cf::time::Calendar;
 use chunkwise_core::crs::Crs;
+use chunkwise_core::cube::{Labels, Variable};
 use chunkwise_core::plan::fetch::Prices;
 use chunkwise_core::plan::schedule::{Redecode, Target};
 use chunkwise_core::select::{BoxQuery, parse_isel, parse_sel};
@@ -133,7 +135,7 @@ pub(crate) enum Destination {
     /// A table on stdout.
     Screen,
     /// A table in a file.
-    Table { path: String, kind: TableFile, replace: Overwrite },
+    Table(TableTo),
     /// A cube.
     Cube(Box<OutputOptions>),
 }
@@ -156,16 +158,19 @@ pub(crate) fn destination(
             return Err(WriteError::WithinInput { location: out.to_owned(), input }.into());
         }
         let replace = if overwrite { Overwrite::Yes } else { Overwrite::No };
-        return Ok(Destination::Table { path: out.to_owned(), kind, replace });
+        let times = if kind.has_times() { real_times(cube)? } else { Vec::new() };
+        return Ok(Destination::Table(TableTo { path: out.to_owned(), kind, replace, times }));
     }
     let ending = Path::new(out).extension().and_then(|e| e.to_str()).unwrap_or("zarr");
     let ends = |with: &str| ending.eq_ignore_ascii_case(with);
     if layout.is_some() && !ends("zarr") && !ends("zip") && ending.chars().all(char::is_alphabetic) {
-        return Err(CliError::says(format!("`-o {out}`: no output is written as `.{ending}`"))
-            .hint("a cube ends in `.zarr`, `.zarr.zip` or in nothing, a table in `.csv` or `.json`; `-o none` drops the result"));
+        return Err(CliError::says(format!("`-o {out}`: no output is written as `.{ending}`")).hint(format!(
+            "a cube ends in `.zarr`, `.zarr.zip` or in nothing, a table in {}; `-o none` drops the result",
+            TableFile::ENDINGS
+        )));
     }
     let Some(layout) = layout else {
-        return Err(CliError::says(format!("`-o {out}`: a table ends in `.csv` or `.json`")));
+        return Err(CliError::says(format!("`-o {out}`: a table ends in {}", TableFile::ENDINGS)));
     };
     let (place, group) = place(out, common)?;
     if !group.is_empty() {
@@ -189,6 +194,20 @@ pub(crate) fn destination(
         dtype: layout.dtype.as_deref().map(element_type).transpose()?,
         history: format!("chunkwise {}: {}", env!("CARGO_PKG_VERSION"), words()),
     })))
+}
+
+/// Dimensions of times of the real calendar.
+fn real_times(cube: &OpenCube) -> Result<Vec<String>, CliError> {
+    let mut times = Vec::new();
+    for dim in cube.cube.dims.keys().filter(|dim| cube.cube.coordinate(dim).is_some_and(Variable::is_time)) {
+        let labels = cube.labels(dim)?;
+        if let Labels::Time(axis) = &*labels
+            && matches!(axis.calendar, Calendar::Standard | Calendar::ProlepticGregorian)
+        {
+            times.push(dim.clone());
+        }
+    }
+    Ok(times)
 }
 
 /// A job that is ready to run within its memory.
@@ -216,14 +235,14 @@ impl Ready {
         let targets = match &destination {
             Destination::Nothing => vec![Target::Nothing; prepared.chains.len()],
             // Told as it would run with an output; the run itself needs one.
-            Destination::Screen | Destination::Table { .. } if job.explain && prepared.rows() > MOST_ROWS => {
+            Destination::Screen | Destination::Table(_) if job.explain && prepared.rows() > MOST_ROWS => {
                 output::note(&format!(
                     "a table of {} rows is not printed: to run, write a cube with `-o OUT.zarr`",
                     prepared.rows()
                 ));
                 vec![Target::Nothing; prepared.chains.len()]
             }
-            Destination::Screen | Destination::Table { .. } => vec![Target::Memory; prepared.chains.len()],
+            Destination::Screen | Destination::Table(_) => vec![Target::Memory; prepared.chains.len()],
             Destination::Cube(options) => prepared.arrays(&cube, options)?.targets(),
         };
         let plan = |prepared: &Prepared, cube: &OpenCube, limits| prepared.plan(cube, &targets, limits);
@@ -407,9 +426,7 @@ impl Ready {
                 self.prepared.run_dry(&self.cube, &self.plan, &self.counters, &self.options)?;
             }
             Destination::Screen => output::print(&shape(self.records()?), common.json())?,
-            Destination::Table { path, kind, replace } => {
-                output::save(&shape(self.records()?), path, *kind, *replace)?;
-            }
+            Destination::Table(to) => output::save(&shape(self.records()?), to)?,
             Destination::Cube(options) => {
                 warn_of_removal(&options.place, "", options.existing, common)?;
                 self.prepared.write(&self.cube, options, &self.plan, &self.counters, &self.options)?;

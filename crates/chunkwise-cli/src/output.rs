@@ -1,10 +1,12 @@
-//! What goes to stdout: records as a table, as JSON or as CSV, and plain text.
+//! What goes to stdout: records as a table or as JSON, and plain text; and tables in files.
+
+mod table;
+
+pub(crate) use table::{Overwrite, TableFile, TableTo, TableWriter, save};
 
 use crate::exit::CliError;
 use serde_json::{Map, Value};
-use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::Path;
 
 /// One row: column name to value; times are text, missing is null.
 pub(crate) type Record = Map<String, Value>;
@@ -25,37 +27,9 @@ impl From<bool> for Json {
     }
 }
 
-/// Where a table goes to a file, by the ending of `-o`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TableFile {
-    /// `.csv`
-    Csv,
-    /// `.json`
-    Json,
-}
-
-impl TableFile {
-    /// The kind of table that a path names, if it names one.
-    pub(crate) fn of(path: &str) -> Option<TableFile> {
-        let ending = Path::new(path).extension()?.to_str()?.to_ascii_lowercase();
-        match ending.as_str() {
-            "csv" => Some(TableFile::Csv),
-            "json" => Some(TableFile::Json),
-            _ => None,
-        }
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output")]
 struct Stdout {
-    source: io::Error,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write `{path}`")]
-struct TableWrite {
-    path: String,
     source: io::Error,
 }
 
@@ -107,119 +81,6 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> 
     })
 }
 
-/// Records to a file.
-///
-/// # Errors
-/// As [`TableWriter`].
-pub(crate) fn save(records: &[Record], path: &str, kind: TableFile, overwrite: Overwrite) -> Result<(), CliError> {
-    let mut table = TableWriter::create(path, kind, overwrite)?;
-    // A column may first appear in a later record.
-    table.columns = columns(records).into_iter().map(str::to_owned).collect();
-    records.iter().try_for_each(|record| table.write(record))?;
-    table.finish()
-}
-
-/// A table in the making, row by row; it is written aside and renamed.
-pub(crate) struct TableWriter {
-    path: String,
-    aside: String,
-    rows: Rows,
-    columns: Vec<String>,
-    written: u64,
-}
-
-enum Rows {
-    Csv(Box<csv::Writer<File>>),
-    Json(BufWriter<File>),
-}
-
-impl TableWriter {
-    /// Begins a file.
-    ///
-    /// # Errors
-    /// The file exists and may not be replaced, or it cannot be written.
-    pub(crate) fn create(path: &str, kind: TableFile, overwrite: Overwrite) -> Result<TableWriter, CliError> {
-        if overwrite == Overwrite::No && Path::new(path).symlink_metadata().is_ok() {
-            return Err(CliError::says(format!("the output `{path}` exists"))
-                .hint("pass `--overwrite` to replace it, or write elsewhere"));
-        }
-        let aside = format!("{path}.{}.part", std::process::id());
-        let file = File::create(&aside).map_err(|source| CliError::of(TableWrite { path: path.to_owned(), source }))?;
-        let rows = match kind {
-            TableFile::Csv => Rows::Csv(Box::new(csv::WriterBuilder::new().buffer_capacity(1 << 16).from_writer(file))),
-            TableFile::Json => Rows::Json(BufWriter::new(file)),
-        };
-        Ok(TableWriter { path: path.to_owned(), aside, rows, columns: Vec::new(), written: 0 })
-    }
-
-    fn failed(&self, source: io::Error) -> CliError {
-        CliError::of(TableWrite { path: self.path.clone(), source })
-    }
-
-    /// Adds a row. Where the columns are not known, they are those of the first.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub(crate) fn write(&mut self, record: &Record) -> Result<(), CliError> {
-        if self.columns.is_empty() {
-            self.columns = record.keys().cloned().collect();
-        }
-        let begins = self.written == 0;
-        self.written += 1;
-        let done = match &mut self.rows {
-            Rows::Csv(csv) => csv_row(csv, &self.columns, record, begins),
-            Rows::Json(out) => json_row(out, record, begins),
-        };
-        done.map_err(|source| self.failed(source))
-    }
-
-    /// Gives the file its name.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub(crate) fn finish(mut self) -> Result<(), CliError> {
-        let end = |rows: &mut Rows, written: u64| -> io::Result<()> {
-            match rows {
-                Rows::Csv(csv) => {
-                    csv.flush()?;
-                    csv.get_ref().sync_all()
-                }
-                Rows::Json(out) => {
-                    json_end(out, written == 0)?;
-                    out.flush()?;
-                    out.get_ref().sync_all()
-                }
-            }
-        };
-        end(&mut self.rows, self.written)
-            .and_then(|()| std::fs::rename(&self.aside, &self.path))
-            .map_err(|source| self.failed(source))
-    }
-}
-
-impl Drop for TableWriter {
-    fn drop(&mut self) {
-        // Nothing is left of what was not finished; what was, has another name.
-        let _ = std::fs::remove_file(&self.aside);
-    }
-}
-
-/// Whether a file that exists is replaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Overwrite {
-    /// It is left alone.
-    #[default]
-    No,
-    /// `--overwrite`.
-    Yes,
-}
-
-impl From<bool> for Overwrite {
-    fn from(yes: bool) -> Overwrite {
-        if yes { Overwrite::Yes } else { Overwrite::No }
-    }
-}
-
 fn write_json(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
     for (i, record) in records.iter().enumerate() {
         json_row(out, record, i == 0)?;
@@ -244,18 +105,6 @@ fn columns(records: &[Record]) -> Vec<&str> {
         names.extend(record.keys().map(String::as_str));
     }
     names.into_iter().collect()
-}
-
-fn csv_row(csv: &mut csv::Writer<File>, columns: &[String], record: &Record, begins: bool) -> io::Result<()> {
-    if begins && !columns.is_empty() {
-        csv.write_record(columns)?;
-    }
-    csv.write_record(columns.iter().map(|name| match record.get(name) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }))?;
-    Ok(())
 }
 
 fn write_table(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
@@ -342,6 +191,11 @@ mod tests {
         rows.into_iter().map(|r| r.as_object().unwrap().clone()).collect()
     }
 
+    fn table(folder: &std::path::Path, replace: Overwrite) -> TableTo {
+        let path = folder.join("t.csv").display().to_string();
+        TableTo { path, kind: TableFile::Csv, replace, times: Vec::new() }
+    }
+
     fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
         let mut out = Vec::new();
         write(&mut out).unwrap();
@@ -357,9 +211,9 @@ mod tests {
     #[test]
     fn csv_quotes_and_leaves_missing_empty() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t.csv").display().to_string();
-        save(&records(), &path, TableFile::Csv, Overwrite::No).unwrap();
-        let csv = std::fs::read_to_string(path).unwrap();
+        let to = table(folder.path(), Overwrite::No);
+        save(&records(), &to).unwrap();
+        let csv = std::fs::read_to_string(to.path).unwrap();
         assert_eq!(csv, "band,count,mean\nred,12,0.25\n\"a,\"\"b\"\"\",7,\n");
     }
 
@@ -382,10 +236,10 @@ mod tests {
     #[test]
     fn a_file_is_not_replaced_unasked() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t.csv").display().to_string();
-        save(&records(), &path, TableFile::Csv, Overwrite::No).unwrap();
-        assert!(save(&records(), &path, TableFile::Csv, Overwrite::No).is_err());
-        save(&records(), &path, TableFile::Csv, Overwrite::Yes).unwrap();
+        let to = table(folder.path(), Overwrite::No);
+        save(&records(), &to).unwrap();
+        assert!(save(&records(), &to).is_err());
+        save(&records(), &table(folder.path(), Overwrite::Yes)).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -86,6 +86,8 @@ pub mod open;
 mod runtime;
 pub mod sink;
 pub mod store;
+#[cfg(feature = "parquet")]
+pub mod table;
 #[cfg(feature = "vector")]
 pub mod vector;
 pub mod verify;

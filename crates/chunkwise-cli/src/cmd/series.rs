@@ -40,7 +40,7 @@ pub(crate) struct SeriesArgs {
     pub(crate) decode: DecodeArgs,
     #[command(flatten)]
     pub(crate) job: JobArgs,
-    /// A table as `.csv` or `.json` instead of stdout.
+    /// A table as `.csv`, `.json`, `.parquet` or `.arrow` instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<String>,
     /// Replace an output that is there.
@@ -161,7 +161,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         last = Some(ready);
     }
     match to {
-        Destination::Table { path, kind, replace } => output::save(&rows, &path, kind, replace)?,
+        Destination::Table(to) => output::save(&rows, &to)?,
         Destination::Screen => output::print(&rows, common.json())?,
         Destination::Nothing | Destination::Cube(_) => {}
     }

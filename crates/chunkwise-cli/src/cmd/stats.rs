@@ -21,7 +21,7 @@ pub(crate) struct StatsArgs {
     pub(crate) decode: DecodeArgs,
     #[command(flatten)]
     pub(crate) job: JobArgs,
-    /// A table as `.csv` or `.json` instead of stdout.
+    /// A table as `.csv`, `.json`, `.parquet` or `.arrow` instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<String>,
     /// Replace an output that is there.

@@ -62,7 +62,7 @@ pub(crate) struct ZonalArgs {
     pub(crate) decode: DecodeArgs,
     #[command(flatten)]
     pub(crate) job: JobArgs,
-    /// A table as `.csv` or `.json` instead of stdout.
+    /// A table as `.csv`, `.json`, `.parquet` or `.arrow` instead of stdout.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<String>,
     /// Replace an output that is there.
@@ -108,8 +108,9 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
         };
         match ready.destination() {
             Destination::Nothing => run(&mut |_| Ok(())),
-            Destination::Table { path, kind, replace } => {
-                let mut table = TableWriter::create(path, *kind, *replace)?;
+            Destination::Table(to) => {
+                let mut table = TableWriter::create(to)?;
+                table.holds("zone", placed.ids().iter());
                 run(&mut |record| table.write(&record))?;
                 table.finish()
             }

@@ -141,6 +141,11 @@ impl PlacedZones {
         Ok((PlacedZones { crs: plane.crs, wide, tiles, ids: ids.clone(), names, job }, prepared))
     }
 
+    /// What the zones are called.
+    pub fn ids(&self) -> &[Value] {
+        &self.ids
+    }
+
     /// Rows of the result.
     pub fn rows(&self, prepared: &Prepared) -> u64 {
         prepared.rows().saturating_mul(self.ids.len() as u64)
