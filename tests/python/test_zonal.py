@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 
+import geopandas as gpd
 import numpy as np
 import pyproj
 import pytest
@@ -340,14 +341,17 @@ def test_real_polygons_smaller_than_cells(cw, data):
         same([rows[i] for i in sound], [wanted[i] for i in sound])
 
 
-@pytest.mark.parametrize("kind", ["gpkg", "fgb", "shp"])
+@pytest.mark.parametrize("kind", ["gpkg", "fgb", "shp", "parquet"])
 def test_other_files_hold_the_same_polygons(cw, data, tmp_path, kind):
     """What GDAL makes of a GeoJSON file: the same coordinates and attributes."""
     if not shutil.which("ogr2ogr"):
         pytest.skip("no ogr2ogr here")
     folder = data / "s2-l1c-slovenia"
     made = tmp_path / f"zones.{kind}"
-    subprocess.run(["ogr2ogr", made, folder / "lulc.geojson"], check=True, capture_output=True)
+    if kind == "parquet":
+        gpd.read_file(folder / "lulc.geojson").to_parquet(made)
+    else:
+        subprocess.run(["ogr2ogr", made, folder / "lulc.geojson"], check=True, capture_output=True)
     ask = ["zonal", folder / "series.zarr", "--var", "dem", "--with", "coverage,mean,count", "--zone-id", "zone"]
     want = cw(*ask, "--zones", folder / "lulc.geojson").ok().json
     rows = cw(*ask, "--zones", made).ok().json

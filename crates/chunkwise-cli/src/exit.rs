@@ -69,6 +69,14 @@ struct Signals {
 #[error("{0}")]
 struct Refusal(String);
 
+/// An error of a part of what was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct Within {
+    what: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
 /// What ends a command without an answer: the error, and what would work.
 #[derive(Debug)]
 pub(crate) struct CliError {
@@ -92,6 +100,12 @@ impl CliError {
     /// An error of the command line itself.
     pub(crate) fn says(message: impl Into<String>) -> CliError {
         CliError::of(Refusal(message.into()))
+    }
+
+    /// With what it befell.
+    pub(crate) fn within(mut self, what: impl Into<String>) -> CliError {
+        self.error = Box::new(Within { what: what.into(), source: self.error });
+        self
     }
 
     /// With what would work, after what is known to.

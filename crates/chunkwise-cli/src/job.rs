@@ -5,7 +5,7 @@ use crate::bytes::format_bytes;
 use crate::cmd::create::{element_type, place};
 use crate::cmd::info::decode_options;
 use crate::exit::{CliError, interrupted, leaving_at_once};
-use crate::output::{self, Json, Overwrite, Record, TableFile, TableTo};
+use crate::output::{self, Json, Overwrite, Record, TableFile, TableTo, TableWriter};
 use crate::progress;
 use chunkwise::error::OpenError;
 use chunkwise::exec::{Counters, RunOptions};
@@ -25,6 +25,7 @@ use chunkwise_core::plan::schedule::{Redecode, Target};
 use chunkwise_core::select::{BoxQuery, parse_isel, parse_sel};
 use chunkwise_core::stat::Statistic;
 use indexmap::IndexMap;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -218,7 +219,42 @@ pub(crate) struct Ready {
     options: RunOptions,
     counters: Arc<Counters>,
     plan: Planned,
+    /// Where one job stands for many: what all of them cost, and their leaves.
+    all: Option<(Explained, u64)>,
     began: Instant,
+}
+
+/// What a job may take.
+pub(crate) fn limits(job: &JobArgs) -> Limits {
+    let redecode = if job.allow_redecode { Redecode::Allowed } else { Redecode::Bounded };
+    let usual = Prices::default();
+    let prices = Prices {
+        egress_per_gb: job.egress_price.unwrap_or(usual.egress_per_gb),
+        requests_per_1000: job.request_price.unwrap_or(usual.requests_per_1000),
+    };
+    Limits { memory: job.resources.memory_limit(), threads: job.resources.threads().get(), redecode, prices }
+}
+
+/// Why a job is not run, where that is its memory with the budget that would do.
+pub(crate) fn unplanned(error: JobError, job: &JobArgs) -> CliError {
+    let JobError::Memory(refused) = error else { return error.into() };
+    let needs = format_bytes(refused.needed.into());
+    let has = format_bytes(job.resources.memory_limit().into());
+    CliError::says(format!("the job needs {needs}, the budget is {has}"))
+        .hint(format!("pass `--memory {}MiB`", refused.needed.div_ceil(1 << 20)))
+}
+
+/// Whether a job stays within `--max-requests` and `--max-bytes`; `explained` is asked only where there are such.
+fn check_bounds(job: &JobArgs, explained: impl FnOnce() -> Result<Explained, CliError>) -> Result<(), CliError> {
+    let bounds = Bounds { requests: job.max_requests, bytes: job.max_bytes.map(|b| b.0) };
+    if bounds.requests.is_none() && bounds.bytes.is_none() {
+        return Ok(());
+    }
+    let hint = |what: &str| format!("select less of the cube, or raise `--max-{what}`");
+    explained()?.check(bounds).map_err(|e| match e {
+        TooMuch::Requests { .. } => CliError::of(e).hint(hint("requests")),
+        TooMuch::Bytes { .. } => CliError::of(e).hint(hint("bytes")),
+    })
 }
 
 impl Ready {
@@ -259,65 +295,38 @@ impl Ready {
         min_count: Option<u64>,
         plan: impl FnOnce(&Prepared, &OpenCube, Limits) -> Result<Planned, JobError>,
     ) -> Result<Ready, CliError> {
-        let threads = job.resources.threads().get();
-        let memory = job.resources.memory_limit();
-        let redecode = if job.allow_redecode { Redecode::Allowed } else { Redecode::Bounded };
-        let refuse = |needed: u64| {
-            let (needs, has) = (format_bytes(needed.into()), format_bytes(memory.into()));
-            CliError::says(format!("the job needs {needs}, the budget is {has}"))
-                .hint(format!("pass `--memory {}MiB`", needed.div_ceil(1 << 20)))
-        };
-        let usual = Prices::default();
-        let prices = Prices {
-            egress_per_gb: job.egress_price.unwrap_or(usual.egress_per_gb),
-            requests_per_1000: job.request_price.unwrap_or(usual.requests_per_1000),
-        };
-        let limits = Limits { memory, threads, redecode, prices };
-        let mut plan = plan(&prepared, &cube, limits).map_err(|e| match e {
-            JobError::Memory(refused) => refuse(refused.needed),
-            other => other.into(),
-        })?;
+        let mut plan = plan(&prepared, &cube, limits(job)).map_err(|e| unplanned(e, job))?;
         plan.memory = plan.memory.max(memory::peak());
-        let bounds = Bounds { requests: job.max_requests, bytes: job.max_bytes.map(|b| b.0) };
-        if bounds.requests.is_some() || bounds.bytes.is_some() {
-            let hint = |what: &str| format!("select less of the cube, or raise `--max-{what}`");
-            prepared.explain(&cube, &plan)?.check(bounds).map_err(|e| match e {
-                TooMuch::Requests { .. } => CliError::of(e).hint(hint("requests")),
-                TooMuch::Bytes { .. } => CliError::of(e).hint(hint("bytes")),
-            })?;
-        }
+        check_bounds(job, || Ok(prepared.explain(&cube, &plan)?))?;
         let options = RunOptions { ddof: ddof.into(), min_count: min_count.unwrap_or(1), cancel: interrupted() };
         let counters = Arc::new(Counters::default());
-        Ok(Ready { cube, prepared, destination, options, counters, plan, began: Instant::now() })
+        Ok(Ready { cube, prepared, destination, options, counters, plan, all: None, began: Instant::now() })
     }
 
-    /// Goes on with the counters and the clock of another job: of the two, one summary is given.
-    pub(crate) fn after(mut self, other: &Ready) -> Ready {
-        other.counters.end_job();
-        self.counters = Arc::clone(&other.counters);
-        self.began = other.began;
-        self
-    }
-
-    /// Where the result goes.
-    pub(crate) fn destination(&self) -> &Destination {
-        &self.destination
+    /// Stands for many jobs, which cost so much together and have so many leaves.
+    ///
+    /// # Errors
+    /// Together they ask more of the store than they may.
+    pub(crate) fn of_all(mut self, mut all: Explained, leaves: u64, job: &JobArgs) -> Result<Ready, CliError> {
+        check_bounds(job, || Ok(all.clone()))?;
+        all.total.memory_bytes = all.total.memory_bytes.max(self.plan.memory);
+        self.all = Some((all, leaves));
+        Ok(self)
     }
 
     /// The plan's figures.
     pub(crate) fn explained(&self) -> Result<Explained, CliError> {
-        Ok(self.prepared.explain(&self.cube, &self.plan)?)
+        match &self.all {
+            Some((all, _)) => Ok(all.clone()),
+            None => Ok(self.prepared.explain(&self.cube, &self.plan)?),
+        }
     }
 
     /// Prints the plan's figures.
     pub(crate) fn explain(&self, json: Json) -> Result<ExitCode, CliError> {
-        self.print(&self.explained()?, json)
-    }
-
-    /// Prints figures of a plan that runs as this one does.
-    pub(crate) fn print(&self, explained: &Explained, json: Json) -> Result<ExitCode, CliError> {
+        let explained = self.explained()?;
         match json {
-            Json::Yes => output::print_json(explained)?,
+            Json::Yes => output::print_json(&explained)?,
             Json::No => output::stdout(|out| {
                 for s in &explained.stages {
                     let f = &s.figures;
@@ -404,11 +413,37 @@ impl Ready {
         way: impl FnOnce(&OpenCube, &Prepared, &Planned, &Counters, &RunOptions) -> Result<(), CliError>,
     ) -> Result<ExitCode, CliError> {
         self.warn_of_amplification(common);
-        let leaves = self.prepared.leaves(&self.plan);
+        let leaves = self.all.as_ref().map_or_else(|| self.prepared.leaves(&self.plan), |(_, leaves)| *leaves);
         let work = || way(&self.cube, &self.prepared, &self.plan, &self.counters, &self.options);
         progress::shown(common, &self.counters, leaves, work)?;
         self.summary(common);
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Runs a job that gives rows, to where these go; of one column all values are known before.
+    pub(crate) fn rows<'a>(
+        &self,
+        common: &Common,
+        (column, values): (&str, impl Iterator<Item = &'a Value>),
+        run: impl FnOnce(&mut dyn FnMut(Record) -> Result<(), CliError>) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        match &self.destination {
+            Destination::Nothing => run(&mut |_| Ok(())),
+            Destination::Table(to) => {
+                let mut table = TableWriter::create(to)?;
+                table.holds(column, values);
+                run(&mut |record| table.write(&record))?;
+                table.finish()
+            }
+            Destination::Screen | Destination::Cube(_) => {
+                let mut records = Vec::new();
+                run(&mut |record| {
+                    records.push(record);
+                    Ok(())
+                })?;
+                output::print(&records, common.json())
+            }
+        }
     }
 
     /// Runs to where the result goes; `shape` makes its table.

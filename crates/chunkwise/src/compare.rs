@@ -206,7 +206,6 @@ pub fn prepare(a: &OpenCube, b: &OpenCube, variables: &[String]) -> Result<Compa
     };
     let prepared = Prepared {
         min_count: 1,
-        cells_beside: 0,
         chains: work.stages.into_iter().map(|stage| vec![stage]).collect(),
         selection: Selection::default(),
         labels: IndexMap::new(),

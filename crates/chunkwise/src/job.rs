@@ -5,6 +5,7 @@ pub mod output;
 mod placement;
 pub mod plan;
 mod plane;
+pub mod points;
 mod room;
 mod times;
 pub mod zonal;
@@ -127,6 +128,8 @@ pub enum JobError {
     TooManyRows { rows: u64 },
     #[error(transparent)]
     Memory(#[from] plan::Refused),
+    #[error("there are no points")]
+    NoPoints,
     #[error("cannot write the output")]
     Write(#[source] BoxError),
 }
@@ -146,8 +149,6 @@ pub struct Prepared {
     pub bounds: IndexMap<String, Vec<(i128, i128)>>,
     /// Least number of valid cells for which a sum is not missing.
     pub min_count: u64,
-    /// Cells of a table that are held beside those of this result: of the other points of a series.
-    pub cells_beside: u64,
 }
 
 /// Makes a request into stages.
@@ -305,15 +306,7 @@ pub fn prepare(cube: &OpenCube, request: &Request) -> Result<Prepared, JobError>
         }
     }
     let chains = stages.into_iter().map(|s| vec![s]).collect();
-    Ok(Prepared {
-        chains,
-        selection,
-        labels: out,
-        renamed,
-        bounds,
-        min_count: request.min_count.unwrap_or(1),
-        cells_beside: 0,
-    })
+    Ok(Prepared { chains, selection, labels: out, renamed, bounds, min_count: request.min_count.unwrap_or(1) })
 }
 
 impl Prepared {

@@ -1,16 +1,18 @@
 //! `chunkwise series`: values at points, along the dimensions that are left.
 
+mod points;
+
 use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
 use crate::exit::CliError;
-use crate::job::{Destination, Ready, destination, request};
-use crate::output::{self, Record};
-use chunkwise::job::plan::Explained;
-use chunkwise::job::{JobError, MOST_ROWS, Prepared, label_value, prepare};
+use crate::job::{Destination, Ready, destination, limits, request, unplanned};
+use crate::output::Record;
+use chunkwise::job::points::PointSeries;
+use chunkwise::job::{JobError, MOST_ROWS, label_values};
+use chunkwise::open::OpenCube;
 use chunkwise_core::crs::is_longitude;
 use chunkwise_core::select::{IndexQuery, nearest, parse_at, parse_isel};
 use clap::Args;
 use serde_json::Value;
-use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -31,9 +33,17 @@ pub(crate) struct SeriesArgs {
     /// A point by index: `y=0,x=-1` (may be given again).
     #[arg(long, value_name = "DIM=INDEX,…", allow_hyphen_values = true)]
     pub(crate) iat: Vec<String>,
-    /// A CSV file with a column for each dimension, and `point` or `name` where points have names.
+    /// Points of a file: a table (`.csv`, `.parquet`) with a column for each dimension, and `point` or `name` where they have
+    /// names; or features (GeoJSON, GeoPackage, FlatGeobuf, GeoParquet, shapefile).
     #[arg(long, value_name = "FILE")]
     pub(crate) points: Option<String>,
+    /// CRS of the points, whatever their file says: a code, WKT, PROJJSON; `cube`: that of the cube. Columns of a table are then
+    /// `x` and `y`, `lon` and `lat` or their like.
+    #[arg(long, value_name = "CRS", requires = "points")]
+    pub(crate) points_crs: Option<String>,
+    /// The column or property that names points.
+    #[arg(long, value_name = "FIELD", requires = "points")]
+    pub(crate) point_id: Option<String>,
     #[command(flatten)]
     pub(crate) select: SelectArgs,
     #[command(flatten)]
@@ -91,175 +101,61 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
         points.push(Point { name: points.len().into(), at });
     }
     if let Some(file) = &args.points {
-        points.extend(read_points(file, &dims.keys().map(String::as_str).collect::<Vec<_>>(), &by_label)?);
+        let found = points::read(file, args, &cube, common)?;
+        for (name, pairs) in found {
+            let at = by_label(&pairs).map_err(|e| e.within(format!("point {name} of `{file}`")))?;
+            points.push(Point { name, at });
+        }
     }
     let to = destination(args.output.as_deref(), None, args.overwrite, &cube, common)?;
-    let prepared = |point: &Point| -> Result<Prepared, CliError> {
-        let mut own = base.clone();
-        for (dim, index, _) in &point.at {
-            own.isel.push((dim.clone(), IndexQuery::One(*index as i64)));
-        }
-        Ok(prepare(&cube, &own)?)
-    };
-    // Rows of all points, of which each is counted as those before it that pick a cell of the same dimensions.
-    let mut counted: HashMap<Vec<&str>, u64> = HashMap::new();
-    let mut all_rows = 0u64;
-    for point in &points {
-        let picked: Vec<&str> = point.at.iter().map(|(dim, ..)| dim.as_str()).collect();
-        let own = match counted.get(&picked) {
-            Some(rows) => *rows,
-            None => *counted.entry(picked).or_insert(table_rows(&prepared(point)?)),
-        };
-        all_rows = all_rows.saturating_add(own);
+    let at = points.iter().map(|p| p.at.iter().map(|(dim, index, _)| (dim.clone(), *index)).collect()).collect();
+    let series = PointSeries::new(&cube, &base, at)?;
+    let on_screen = matches!(to, Destination::Screen);
+    let rows = series.rows();
+    if rows > MOST_ROWS && on_screen {
+        return Err(CliError::of(JobError::TooManyRows { rows })
+            .hint("ask for fewer points, or a part of the dimensions that are left (`--sel`, `--isel`), or write it to a file with `-o OUT.csv`"));
     }
-    if all_rows > MOST_ROWS {
-        return Err(CliError::of(JobError::TooManyRows { rows: all_rows })
-            .hint("ask for fewer points, or a part of the dimensions that are left (`--sel`, `--isel`)"));
-    }
-    // Rows that are made already are in the memory of the process.
-    let ready = |point: &Point, made: usize| -> Result<Ready, CliError> {
-        let mut prepared = prepared(point)?;
-        let left = prepared.results().map(|s| s.output_dims().count()).max().unwrap_or(0);
-        let columns = 1 + 2 * point.at.len() + left + prepared.results().map(|s| s.folded.len()).sum::<usize>();
-        prepared.cells_beside = all_rows.saturating_sub(made as u64).saturating_mul(columns as u64);
-        Ready::new(cube.clone(), prepared, Destination::Screen, &args.job, 0, None)
-    };
+    let columns = series.columns() + points.iter().map(|p| 1 + 2 * p.at.len()).max().unwrap_or(1);
+    let held = if on_screen { rows.saturating_mul(columns as u64) } else { 0 };
+    let (plan, prepared, planned) = series.plan(&cube, limits(&args.job), held).map_err(|e| unplanned(e, &args.job))?;
+    let ready = Ready::planned(cube.clone(), prepared, to, &args.job, 0, None, |_, _, _| Ok(planned))?;
+    let ready = ready.of_all(plan.explained.clone(), plan.leaves, &args.job)?;
     if args.job.explain {
-        let mut all: Option<(Ready, Explained)> = None;
-        for point in &points {
-            let ready = ready(point, 0)?;
-            let own = ready.explained()?;
-            all = Some((ready, all.map_or_else(|| own.clone(), |(_, before)| before.plus(own.clone()))));
-        }
-        return match all {
-            Some((ready, explained)) => ready.print(&explained, common.json()),
-            None => Ok(ExitCode::SUCCESS),
-        };
+        return ready.explain(common.json());
     }
-    let mut rows: Vec<Record> = Vec::new();
-    let mut last: Option<Ready> = None;
-    for point in &points {
-        let mut ready = ready(point, rows.len())?;
-        if let Some(before) = &last {
-            ready = ready.after(before);
-        }
-        let mut head = Record::new();
-        head.insert("point".to_owned(), point.name.clone());
-        for (dim, index, _) in &point.at {
-            head.insert(dim.clone(), label_value(&*cube.labels(dim)?, *index as usize));
-        }
-        for (dim, _, asked) in &point.at {
-            if let Some(asked) = asked {
-                head.insert(format!("asked_{dim}"), asked.clone());
-            }
-        }
-        for values in side_by_side(ready.records()?) {
-            let mut row = head.clone();
-            row.extend(values);
-            rows.push(row);
-        }
-        last = Some(ready);
-    }
-    match to {
-        Destination::Table(to) => output::save(&rows, &to)?,
-        Destination::Screen => output::print(&rows, common.json())?,
-        Destination::Nothing | Destination::Cube(_) => {}
-    }
-    if let Some(ready) = last {
-        ready.summary(common);
-    }
-    Ok(ExitCode::SUCCESS)
+    let texts: Vec<(&String, Vec<Value>)> = texts(&points, &cube)?;
+    let head = |n: usize| head(&points[n], &texts);
+    ready.deliver_by(common, |cube, _, _, counters, options| {
+        let names = points.iter().map(|p| &p.name);
+        ready.rows(common, ("point", names), |each| series.run(cube, &plan, counters, options, head, each))
+    })
 }
 
-/// Rows of a point: variables of the same dimensions share theirs.
-fn table_rows(prepared: &Prepared) -> u64 {
-    let mut cells: HashMap<Vec<&str>, u64> = HashMap::new();
-    for stage in prepared.results() {
-        let dims = stage.output_dims().map(|i| stage.dims[i].name.as_str()).collect();
-        cells.insert(dims, stage.output_shape().iter().fold(1, |a, &b| a.saturating_mul(b)));
-    }
-    cells.values().fold(0, |a, &b| a.saturating_add(b))
-}
-
-/// Rows of the same coordinates as one, with a column for each variable.
-fn side_by_side(records: Vec<Record>) -> Vec<Record> {
-    let mut rows: Vec<Record> = Vec::new();
-    // Labels may repeat: rows of the same coordinates, in order.
-    let mut found: HashMap<String, Vec<usize>> = HashMap::new();
-    for mut record in records {
-        let name = record.shift_remove("variable").and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-        let value = record.shift_remove("value").unwrap_or(Value::Null);
-        let same = found.entry(Value::Object(record.clone()).to_string()).or_default();
-        match same.iter().copied().find(|&r| !rows[r].contains_key(&name)) {
-            Some(row) => {
-                rows[row].insert(name, value);
-            }
-            None => {
-                same.push(rows.len());
-                record.insert(name, value);
-                rows.push(record);
-            }
+/// Labels of the dimensions that points have an index along.
+fn texts<'a>(points: &'a [Point], cube: &OpenCube) -> Result<Vec<(&'a String, Vec<Value>)>, CliError> {
+    let mut texts: Vec<(&String, Vec<Value>)> = Vec::new();
+    for (dim, ..) in points.iter().flat_map(|p| &p.at) {
+        if !texts.iter().any(|t| t.0 == dim) {
+            let labels = cube.labels(dim)?;
+            texts.push((dim, label_values(&labels)));
         }
     }
-    rows
+    Ok(texts)
 }
 
-/// What turns named coordinates into indices.
-type Find<'a> = dyn Fn(&[(String, String)]) -> Result<Vec<(String, u64, Option<Value>)>, CliError> + 'a;
-
-/// Why points cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read points from `{file}`")]
-struct PointsFile {
-    file: String,
-    source: csv::Error,
-}
-
-/// Points of a CSV file: a column for each dimension, and `point` or `name`.
-fn read_points(file: &str, dims: &[&str], find: &Find<'_>) -> Result<Vec<Point>, CliError> {
-    let failed = |source| CliError::of(PointsFile { file: file.to_owned(), source });
-    let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_path(file).map_err(failed)?;
-    let heads = rows.headers().map_err(failed)?.clone();
-    if let Some(twice) = heads.iter().enumerate().find_map(|(i, h)| heads.iter().take(i).find(|&b| b == h)) {
-        return Err(CliError::says(format!("`{file}` has two columns `{twice}`")));
+/// What stands before the values of a point.
+fn head(point: &Point, texts: &[(&String, Vec<Value>)]) -> Record {
+    let mut head = Record::new();
+    head.insert("point".to_owned(), point.name.clone());
+    for (dim, index, _) in &point.at {
+        let found = texts.iter().find(|t| t.0 == dim).and_then(|t| t.1.get(*index as usize));
+        head.insert(dim.clone(), found.cloned().unwrap_or(Value::Null));
     }
-    if let Some(head) = heads.iter().find(|head| !["point", "name"].contains(head) && !dims.contains(head)) {
-        let has =
-            format!("`{file}` has a column `{head}`: there is no dimension `{head}`; the cube has {}", dims.join(", "));
-        let hint = match head.contains([';', '\t']) {
-            true => "columns are separated by commas".to_owned(),
-            false => format!(
-                "its line of heads names dimensions, as in `point,{}`; `point` or `name` is the name of each point, and other \
-                 columns are to be left out",
-                dims.join(",")
-            ),
-        };
-        return Err(CliError::says(has).hint(hint));
-    }
-    let mut points = Vec::new();
-    for (n, row) in rows.records().enumerate() {
-        let row = row.map_err(failed)?;
-        if row.len() != heads.len() {
-            let line = row.position().map_or(n as u64 + 2, csv::Position::line);
-            let (cells, columns) = (row.len(), heads.len());
-            let word = if cells == 1 { "cell" } else { "cells" };
-            return Err(CliError::says(format!(
-                "line {line} of `{file}` has {cells} {word}, its line of heads {columns}"
-            )));
+    for (dim, _, asked) in &point.at {
+        if let Some(asked) = asked {
+            head.insert(format!("asked_{dim}"), asked.clone());
         }
-        let mut name = Value::from(n);
-        let mut pairs = Vec::new();
-        for (head, cell) in heads.iter().zip(&row) {
-            match head {
-                "point" | "name" => name = cell.into(),
-                dim => pairs.push((dim.to_owned(), cell.to_owned())),
-            }
-        }
-        points.push(Point { name, at: find(&pairs)? });
     }
-    if points.is_empty() {
-        return Err(CliError::says(format!("`{file}` holds no points"))
-            .hint("it has a line of heads, such as `point,y,x`, and a line for each point"));
-    }
-    Ok(points)
+    head
 }

@@ -4,7 +4,7 @@ use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
 use crate::cmd::info::decode_options;
 use crate::exit::{CliError, interrupted};
 use crate::job::{Destination, Ready, destination, open_cube, request};
-use crate::output::{self, Record, TableWriter};
+use crate::output;
 use chunkwise::exec::RunOptions;
 use chunkwise::job::plan::Limits;
 use chunkwise::job::zonal::{PlacedZones, ZonalRequest, Zones, ZonesError, ZonesOf, read_raster};
@@ -103,26 +103,9 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
         return ready.explain(common.json());
     }
     ready.deliver_by(common, |cube, prepared, plan, counters, options| {
-        let run = |each: &mut dyn FnMut(Record) -> Result<(), CliError>| {
+        ready.rows(common, ("zone", placed.ids().iter()), |each| {
             placed.run(prepared, cube, plan, counters, options, each)
-        };
-        match ready.destination() {
-            Destination::Nothing => run(&mut |_| Ok(())),
-            Destination::Table(to) => {
-                let mut table = TableWriter::create(to)?;
-                table.holds("zone", placed.ids().iter());
-                run(&mut |record| table.write(&record))?;
-                table.finish()
-            }
-            Destination::Screen | Destination::Cube(_) => {
-                let mut records = Vec::new();
-                run(&mut |record| {
-                    records.push(record);
-                    Ok(())
-                })?;
-                output::print(&records, common.json())
-            }
-        }
+        })
     })
 }
 

@@ -23,7 +23,8 @@ pub(crate) enum TableFile {
 
 impl TableFile {
     /// Endings of tables, for messages.
-    pub(crate) const ENDINGS: &str = "`.csv`, `.json`, `.parquet` or `.arrow`";
+    pub(crate) const ENDINGS: &str =
+        if cfg!(feature = "parquet") { "`.csv`, `.json`, `.parquet` or `.arrow`" } else { "`.csv` or `.json`" };
 
     /// The kind of table that a path names, if it names one.
     pub(crate) fn of(path: &str) -> Option<TableFile> {
@@ -68,6 +69,7 @@ pub(crate) struct TableTo {
     pub(crate) kind: TableFile,
     pub(crate) replace: Overwrite,
     /// Columns of times of the real calendar.
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "tables of text have no types"))]
     pub(crate) times: Vec<String>,
 }
 

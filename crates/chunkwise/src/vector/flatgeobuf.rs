@@ -1,6 +1,6 @@
 //! FlatGeobuf.
 
-use super::{Feature, Layer, VectorError, polygon_of};
+use super::{Feature, Layer, VectorError, crs_of};
 use crate::error::BoxError;
 use chunkwise_core::crs::Crs;
 use flatgeobuf::{FallibleStreamingIterator, FgbReader};
@@ -18,28 +18,16 @@ pub(super) fn read(path: &str) -> Result<Layer, VectorError> {
     let mut features = reader.select_all().map_err(|e| failed(e.into()))?;
     while let Some(feature) = features.next().map_err(|e| failed(e.into()))? {
         let geometry = feature.to_geo().map_err(|e| failed(e.into()))?;
-        let polygon = polygon_of(geometry).map_err(|kind| VectorError::NoPolygon {
-            path: path.to_owned(),
-            feature: layer.features.len(),
-            kind: kind.to_owned(),
-        })?;
         let mut properties = Properties::default();
         feature.process_properties(&mut properties).map_err(|e| failed(e.into()))?;
-        layer.features.push(Feature { id: None, polygon, properties: properties.0 });
+        layer.features.push(Feature { id: None, geometry: Some(geometry), properties: properties.0 });
     }
     Ok(layer)
 }
 
 fn crs<R: std::io::Read>(reader: &FgbReader<R>) -> Result<Option<Crs>, BoxError> {
     let Some(crs) = reader.header().crs() else { return Ok(None) };
-    let epsg = crs.org().is_none_or(|org| org.eq_ignore_ascii_case("EPSG"));
-    if crs.code() > 0
-        && epsg
-        && let Ok(found) = Crs::parse(&format!("EPSG:{}", crs.code()))
-    {
-        return Ok(Some(found));
-    }
-    Ok(crs.wkt().map(Crs::parse).transpose()?)
+    Ok(crs_of(crs.org(), crs.code().into(), crs.wkt())?)
 }
 
 #[derive(Default)]

@@ -2,9 +2,11 @@
 
 use super::{Feature, Layer, VectorError};
 use chunkwise_core::crs::Crs;
-use chunkwise_core::zonal::{Part, Polygon};
+use geo_types::{
+    Coord, Geometry, GeometryCollection, LineString, MultiLineString, MultiPoint, MultiPolygon, Point, Polygon,
+};
 use geojson::feature::Id;
-use geojson::{GeoJson, GeometryValue, PolygonType};
+use geojson::{GeoJson, GeometryValue, Position};
 use serde_json::{Map, Value};
 
 pub(super) fn read(path: &str) -> Result<Layer, VectorError> {
@@ -24,20 +26,13 @@ pub(super) fn read(path: &str) -> Result<Layer, VectorError> {
     };
     let crs = crs(foreign.as_ref()).map_err(|e| failed(e.into()))?;
     let mut layer = Layer { features: Vec::with_capacity(features.len()), crs: Some(crs) };
-    for (n, feature) in features.into_iter().enumerate() {
-        let polygon = match feature.geometry {
-            None => Polygon::default(),
-            Some(geometry) => Polygon::new(parts(geometry.value).map_err(|kind| VectorError::NoPolygon {
-                path: path.to_owned(),
-                feature: n,
-                kind: kind.to_owned(),
-            })?),
-        };
+    for feature in features {
+        let geometry = feature.geometry.map(|g| geometry(g.value));
         let id = feature.id.map(|id| match id {
             Id::String(text) => text.into(),
             Id::Number(number) => Value::Number(number),
         });
-        layer.features.push(Feature { id, polygon, properties: feature.properties.unwrap_or_default() });
+        layer.features.push(Feature { id, geometry, properties: feature.properties.unwrap_or_default() });
     }
     Ok(layer)
 }
@@ -56,25 +51,34 @@ fn crs(members: Option<&Map<String, Value>>) -> Result<Crs, chunkwise_core::crs:
     }
 }
 
-fn parts(value: GeometryValue) -> Result<Vec<Part>, &'static str> {
-    match value {
-        GeometryValue::Polygon { coordinates } => Ok(vec![part(coordinates)]),
-        GeometryValue::MultiPolygon { coordinates } => Ok(coordinates.into_iter().map(part).collect()),
-        GeometryValue::GeometryCollection { geometries } => {
-            let all: Result<Vec<_>, _> = geometries.into_iter().map(|g| parts(g.value)).collect();
-            Ok(all?.into_iter().flatten().collect())
+/// The library's own conversion takes positions of less than two numbers to have them.
+fn geometry(value: GeometryValue) -> Geometry {
+    fn coord(position: &Position) -> Coord {
+        match position.as_slice() {
+            [x, y, ..] => Coord { x: *x, y: *y },
+            _ => Coord { x: f64::NAN, y: f64::NAN },
         }
-        other => Err(other.type_name()),
     }
-}
-
-fn part(rings: PolygonType) -> Part {
-    let mut rings = rings.into_iter().map(|ring| {
-        let point = |p: &geojson::Position| match p.as_slice() {
-            [x, y, ..] => (*x, *y),
-            _ => (f64::NAN, f64::NAN),
-        };
-        ring.iter().map(point).collect()
-    });
-    (rings.next().unwrap_or_default(), rings.collect())
+    let line = |positions: Vec<Position>| LineString::new(positions.iter().map(coord).collect());
+    let polygon = |rings: Vec<Vec<Position>>| {
+        let mut rings = rings.into_iter().map(line);
+        Polygon::new(rings.next().unwrap_or_else(|| LineString::new(Vec::new())), rings.collect())
+    };
+    match value {
+        GeometryValue::Point { coordinates } => Geometry::Point(Point(coord(&coordinates))),
+        GeometryValue::MultiPoint { coordinates } => {
+            Geometry::MultiPoint(MultiPoint(coordinates.iter().map(|c| Point(coord(c))).collect()))
+        }
+        GeometryValue::LineString { coordinates } => Geometry::LineString(line(coordinates)),
+        GeometryValue::MultiLineString { coordinates } => {
+            Geometry::MultiLineString(MultiLineString(coordinates.into_iter().map(line).collect()))
+        }
+        GeometryValue::Polygon { coordinates } => Geometry::Polygon(polygon(coordinates)),
+        GeometryValue::MultiPolygon { coordinates } => {
+            Geometry::MultiPolygon(MultiPolygon(coordinates.into_iter().map(polygon).collect()))
+        }
+        GeometryValue::GeometryCollection { geometries } => Geometry::GeometryCollection(GeometryCollection(
+            geometries.into_iter().map(|g| geometry(g.value)).collect(),
+        )),
+    }
 }

@@ -1,10 +1,9 @@
 //! GeoPackage: a table of an SQLite database. Where there are several, one is named by `FILE.gpkg` alone only if it is the
 //! only one with features.
 
-use super::{Feature, Layer, VectorError, polygon_of};
+use super::{Feature, Layer, VectorError, crs_of};
 use crate::error::BoxError;
 use chunkwise_core::crs::Crs;
-use chunkwise_core::zonal::Polygon;
 use geozero::ToGeo;
 use geozero::wkb::GpkgWkb;
 use rusqlite::types::ValueRef;
@@ -37,21 +36,12 @@ pub(super) fn read(path: &str) -> Result<Layer, VectorError> {
     let names: Vec<String> = query.column_names().map(str::to_owned).collect();
     let mut rows = query.query([]).map_err(sql)?;
     while let Some(row) = rows.next().map_err(sql)? {
-        let n = layer.features.len();
-        let blob = row.get_ref(column.as_str()).map_err(sql)?;
-        let polygon = match blob {
-            ValueRef::Blob(bytes) => {
-                let geometry = GpkgWkb(bytes.to_vec()).to_geo().map_err(|e| failed(e.into()))?;
-                polygon_of(geometry).map_err(|kind| VectorError::NoPolygon {
-                    path: path.to_owned(),
-                    feature: n,
-                    kind: kind.to_owned(),
-                })?
-            }
-            _ => Polygon::default(),
+        let geometry = match row.get_ref(column.as_str()).map_err(sql)? {
+            ValueRef::Blob(bytes) => Some(GpkgWkb(bytes.to_vec()).to_geo().map_err(|e| failed(e.into()))?),
+            _ => None,
         };
         let properties = properties(row, &names, column).map_err(sql)?;
-        layer.features.push(Feature { id: None, polygon, properties });
+        layer.features.push(Feature { id: None, geometry, properties });
     }
     Ok(layer)
 }
@@ -78,10 +68,5 @@ fn crs(database: &Connection, srs: i64) -> Result<Option<Crs>, BoxError> {
     let query = "SELECT organization, organization_coordsys_id, definition FROM gpkg_spatial_ref_sys WHERE srs_id = ?1";
     let (authority, code, wkt): (String, i64, String) =
         database.query_row(query, [srs], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    if authority.eq_ignore_ascii_case("EPSG")
-        && let Ok(crs) = Crs::parse(&format!("EPSG:{code}"))
-    {
-        return Ok(Some(crs));
-    }
-    Ok(Some(Crs::parse(&wkt)?))
+    Ok(crs_of(Some(&authority), code, Some(&wkt))?)
 }

@@ -3,7 +3,7 @@
 use super::{Feature, Layer, VectorError};
 use crate::error::BoxError;
 use chunkwise_core::crs::Crs;
-use chunkwise_core::zonal::Polygon;
+use geo_types::{Geometry, LineString, MultiPoint, MultiPolygon, Point, Polygon};
 use serde_json::{Map, Value};
 use shapefile::dbase::{FieldValue, Record};
 use shapefile::{PolygonRing, Shape};
@@ -20,27 +20,35 @@ pub(super) fn read(path: &str) -> Result<Layer, VectorError> {
     let mut layer = Layer { features: Vec::new(), crs };
     for (n, item) in reader.iter_shapes_and_records().enumerate() {
         let (shape, record) = item.map_err(|e| failed(e.into()))?;
-        let polygon =
-            polygon(shape).map_err(|kind| VectorError::NoPolygon { path: path.to_owned(), feature: n, kind })?;
-        layer.features.push(Feature { id: None, polygon, properties: properties(record) });
+        let geometry = geometry(shape).map_err(|kind| VectorError::Kind {
+            path: path.to_owned(),
+            feature: n,
+            kind,
+            wanted: "point and no polygon",
+        })?;
+        layer.features.push(Feature { id: None, geometry, properties: properties(record) });
     }
     Ok(layer)
 }
 
-fn polygon(shape: Shape) -> Result<Polygon, String> {
-    fn parts<P>(rings: &[PolygonRing<P>], xy: impl Fn(&P) -> (f64, f64)) -> Polygon {
+fn geometry(shape: Shape) -> Result<Option<Geometry>, String> {
+    fn parts<P>(rings: &[PolygonRing<P>], xy: impl Fn(&P) -> (f64, f64)) -> Option<Geometry> {
+        let line = |points: &[P]| LineString::from(points.iter().map(&xy).collect::<Vec<_>>());
         // Which outer ring a hole belongs to makes no difference to what is covered.
-        let mut parts = Vec::new();
-        for ring in rings {
-            match ring {
-                PolygonRing::Outer(points) => parts.push((points.iter().map(&xy).collect(), Vec::new())),
-                PolygonRing::Inner(points) => parts.push((Vec::new(), vec![points.iter().map(&xy).collect()])),
-            }
-        }
-        Polygon::new(parts)
+        let part = |ring: &PolygonRing<P>| match ring {
+            PolygonRing::Outer(points) => Polygon::new(line(points), Vec::new()),
+            PolygonRing::Inner(points) => Polygon::new(LineString::new(Vec::new()), vec![line(points)]),
+        };
+        Some(Geometry::MultiPolygon(MultiPolygon(rings.iter().map(part).collect())))
     }
+    let point = |x: f64, y: f64| Some(Geometry::Point(Point::new(x, y)));
+    let points = |all: Vec<(f64, f64)>| Some(Geometry::MultiPoint(MultiPoint::from(all)));
     match shape {
-        Shape::NullShape => Ok(Polygon::default()),
+        Shape::NullShape => Ok(None),
+        Shape::Point(p) => Ok(point(p.x, p.y)),
+        Shape::PointM(p) => Ok(point(p.x, p.y)),
+        Shape::PointZ(p) => Ok(point(p.x, p.y)),
+        Shape::Multipoint(p) => Ok(points(p.points().iter().map(|p| (p.x, p.y)).collect())),
         Shape::Polygon(p) => Ok(parts(p.rings(), |p| (p.x, p.y))),
         Shape::PolygonM(p) => Ok(parts(p.rings(), |p| (p.x, p.y))),
         Shape::PolygonZ(p) => Ok(parts(p.rings(), |p| (p.x, p.y))),
