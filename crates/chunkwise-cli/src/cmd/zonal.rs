@@ -14,6 +14,7 @@ use chunkwise::vector;
 use chunkwise_core::crs::Crs;
 use chunkwise_core::zonal::{Touch, ZonalStatistic};
 use clap::Args;
+use serde_json::Value;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -87,12 +88,7 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
     if has_crs && placed.crs.is_none() && !common.quiet {
         output::note("the cube has no CRS: the zones are taken to be in its own coordinates");
     }
-    for zone in placed.wide.iter().filter(|_| !common.quiet) {
-        output::note(&format!(
-            "zone {zone} has an edge of more than 180 degrees: it is taken as it stands; one across the 180th meridian is \
-             to be two polygons, or to go on beyond 180"
-        ));
-    }
+    note_wide(&placed.wide, common);
     let rows = placed.rows(&prepared);
     if rows > MOST_ROWS && matches!(to, Destination::Screen) && !args.job.explain {
         return Err(CliError::of(JobError::TooManyRows { rows }).hint("write it to a file with `-o OUT.csv`"));
@@ -109,11 +105,21 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
     })
 }
 
+/// Says which zones may be meant to cross the seam.
+pub(crate) fn note_wide(wide: &[Value], common: &Common) {
+    for zone in wide.iter().filter(|_| !common.quiet) {
+        output::note(&format!(
+            "zone {zone} has an edge of more than 180 degrees: it is taken as it stands; one across the 180th meridian is \
+             to be two polygons, or to go on beyond 180"
+        ));
+    }
+}
+
 /// What `--zones` names: a file of polygons, a variable of the cube or of another, or a formula.
 fn zones(args: &ZonalArgs, cube: &OpenCube, common: &Common) -> Result<ZonesOf, CliError> {
     let text = &args.zones;
     if vector::is_vector(text) {
-        return Ok(ZonesOf::Polygons(polygons(args)?));
+        return Ok(ZonesOf::Polygons(polygons(text, args.zone_id.as_deref(), args.zones_crs.as_deref())?));
     }
     let limits = Limits {
         memory: args.job.resources.memory_limit(),
@@ -145,12 +151,10 @@ fn zones(args: &ZonalArgs, cube: &OpenCube, common: &Common) -> Result<ZonesOf, 
     Ok(ZonesOf::Raster(read_raster(cube, text, limits, &options)?))
 }
 
-/// The polygons of `--zones`, in the CRS of the file, or that of `--zones-crs`.
-fn polygons(args: &ZonalArgs) -> Result<Zones, CliError> {
-    let path = &args.zones;
-    let mut zones =
-        vector::read(path).and_then(|layer| layer.into_zones(path, args.zone_id.as_deref())).map_err(CliError::of)?;
-    match args.zones_crs.as_deref() {
+/// The polygons of a file, in its CRS, or that of `--zones-crs`.
+pub(crate) fn polygons(path: &str, zone_id: Option<&str>, zones_crs: Option<&str>) -> Result<Zones, CliError> {
+    let mut zones = vector::read(path).and_then(|layer| layer.into_zones(path, zone_id)).map_err(CliError::of)?;
+    match zones_crs {
         Some(own) if own.trim().eq_ignore_ascii_case("cube") => zones.crs = None,
         Some(crs) => zones.crs = Some(Crs::parse(crs).map_err(CliError::of)?),
         None if zones.crs.is_none() => {

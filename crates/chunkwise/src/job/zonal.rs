@@ -1,8 +1,10 @@
 //! Statistics of zones: polygons, or the cells of a raster.
 
 mod raster;
+mod rasterize;
 
 pub use raster::{RasterZones, read_raster};
+pub use rasterize::{Burn, BurnCost, Burnt};
 
 use super::plan::{Limits, Planned, Refused};
 use super::{JobError, OtherAxes, Over, Prepared, Record, Request, label_values, plane, prepare};
@@ -67,6 +69,8 @@ pub enum ZonesError {
     NotAMap { zones: String, has: Vec<String>, dims: String },
     #[error("the zones lie on another grid: {zones}; the cube has {cube}")]
     OtherGrid { zones: String, cube: String },
+    #[error("`{dtype}` does not hold the numbers of all zones and one more, for cells in none")]
+    Numbers { dtype: &'static str },
     #[error("zone {zone} has no place in the CRS of the cube: {source}")]
     Outside { zone: Value, source: Box<CrsError> },
 }
@@ -272,6 +276,7 @@ enum OnAxes<'a> {
 }
 
 /// Polygons on the axes of a cube, which ascend: one that descends is mirrored, and the polygons with it.
+#[derive(Debug)]
 struct Placed {
     polygons: Vec<Polygon>,
     y_edges: Vec<f64>,

@@ -86,7 +86,8 @@ fn name_of(geometry: &Geometry) -> &'static str {
     }
 }
 
-/// The CRS of an authority's code; where that is not known, of its description.
+/// The CRS of an authority's code; where that is not known, of its description. A local system, as GDAL writes where none is
+/// known, is none.
 fn crs_of(authority: Option<&str>, code: i64, described: Option<&str>) -> Result<Option<Crs>, CrsError> {
     if code > 0
         && authority.is_none_or(|authority| authority.eq_ignore_ascii_case("EPSG"))
@@ -94,7 +95,9 @@ fn crs_of(authority: Option<&str>, code: i64, described: Option<&str>) -> Result
     {
         return Ok(Some(found));
     }
-    described.map(Crs::parse).transpose()
+    let local =
+        |text: &&str| ["LOCAL_CS", "ENGCRS", "ENGINEERINGCRS"].iter().any(|kind| text.trim_start().starts_with(kind));
+    described.filter(|text| !local(text)).map(Crs::parse).transpose()
 }
 
 /// Whether a path names a file of features, by its ending.

@@ -1,8 +1,7 @@
 //! ESRI shapefiles; their CRS is the WKT in the `.prj` beside them.
 
-use super::{Feature, Layer, VectorError};
+use super::{Feature, Layer, VectorError, crs_of};
 use crate::error::BoxError;
-use chunkwise_core::crs::Crs;
 use geo_types::{Geometry, LineString, MultiPoint, MultiPolygon, Point, Polygon};
 use serde_json::{Map, Value};
 use shapefile::dbase::{FieldValue, Record};
@@ -12,7 +11,7 @@ use std::path::Path;
 pub(super) fn read(path: &str) -> Result<Layer, VectorError> {
     let failed = |source: BoxError| VectorError::Read { path: path.to_owned(), source };
     let crs = match std::fs::read_to_string(Path::new(path).with_extension("prj")) {
-        Ok(text) => Some(Crs::parse(&text).map_err(|e| failed(e.into()))?),
+        Ok(text) => crs_of(None, 0, Some(&text)).map_err(|e| failed(e.into()))?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => return Err(failed(e.into())),
     };
