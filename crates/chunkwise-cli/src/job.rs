@@ -1,33 +1,32 @@
 //! What the computing commands share: from arguments to a request, its run, its summary, its explanation.
 
-use crate::args::{Common, DecodeArgs, JobArgs, LayoutArgs, SelectArgs};
+mod destination;
+
+pub(crate) use destination::{Destination, destination};
+
+use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
 use crate::bytes::format_bytes;
-use crate::cmd::create::{element_type, place};
 use crate::cmd::info::decode_options;
 use crate::exit::{CliError, interrupted, leaving_at_once};
-use crate::output::{self, Json, Overwrite, Record, TableFile, TableTo, TableWriter};
+use crate::output::{self, Json, Record, TableWriter};
 use crate::progress;
 use chunkwise::error::OpenError;
 use chunkwise::exec::{Counters, RunOptions};
-use chunkwise::job::output::OutputOptions;
+use chunkwise::export::ExportError;
 use chunkwise::job::plan::{Bounds, Certainty, Explained, Limits, Planned, TooMuch};
 use chunkwise::job::{JobError, MOST_ROWS, OtherAxes, Prepared, Request, plane};
 use chunkwise::memory;
 use chunkwise::open::{OpenCube, OpenOptions, open_with};
 use chunkwise::store::secret::{mask, mask_option};
 use chunkwise::store::{Access, Store as _};
-use chunkwise::write::{Existing, Place, WriteError, ZarrVersion, lies_within};
-use chunkwise_core::cf::time::Calendar;
+use chunkwise::write::{Existing, Place, WriteError};
 use chunkwise_core::crs::Crs;
-use chunkwise_core::cube::{Labels, Variable};
 use chunkwise_core::plan::fetch::Prices;
 use chunkwise_core::plan::schedule::{Redecode, Target};
 use chunkwise_core::select::{BoxQuery, parse_isel, parse_sel};
 use chunkwise_core::stat::Statistic;
-use indexmap::IndexMap;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,6 +49,16 @@ impl From<JobError> for CliError {
                 Ok(e) => (*e).into(),
                 Err(e) => CliError::of(JobError::Write(e)),
             },
+            other => CliError::of(other),
+        }
+    }
+}
+
+impl From<ExportError> for CliError {
+    fn from(error: ExportError) -> CliError {
+        match error {
+            ExportError::Interrupted => JobError::Exec(chunkwise::exec::ExecError::Interrupted).into(),
+            ExportError::Mixed { .. } => CliError::of(error).hint("name one of them with `--var`"),
             other => CliError::of(other),
         }
     }
@@ -129,88 +138,6 @@ pub(crate) fn statistics(names: &[String]) -> Result<Vec<Statistic>, CliError> {
     Ok(found)
 }
 
-/// Where the result of a job goes.
-pub(crate) enum Destination {
-    /// Nowhere: for measuring.
-    Nothing,
-    /// A table on stdout.
-    Screen,
-    /// A table in a file.
-    Table(TableTo),
-    /// A cube.
-    Cube(Box<OutputOptions>),
-}
-
-/// Where `-o` says that the result goes. Commands without a layout write tables only.
-pub(crate) fn destination(
-    out: Option<&str>,
-    layout: Option<&LayoutArgs>,
-    overwrite: bool,
-    cube: &OpenCube,
-    common: &Common,
-) -> Result<Destination, CliError> {
-    let Some(out) = out else { return Ok(Destination::Screen) };
-    if out == "none" {
-        return Ok(Destination::Nothing);
-    }
-    if let Some(kind) = TableFile::of(out) {
-        let input = cube.store.location();
-        if Path::new(&input).exists() && lies_within(Path::new(out), Path::new(&input)) {
-            return Err(WriteError::WithinInput { location: out.to_owned(), input }.into());
-        }
-        let replace = if overwrite { Overwrite::Yes } else { Overwrite::No };
-        let times = if kind.has_times() { real_times(cube)? } else { Vec::new() };
-        return Ok(Destination::Table(TableTo { path: out.to_owned(), kind, replace, times }));
-    }
-    let ending = Path::new(out).extension().and_then(|e| e.to_str()).unwrap_or("zarr");
-    let ends = |with: &str| ending.eq_ignore_ascii_case(with);
-    if layout.is_some() && !ends("zarr") && !ends("zip") && ending.chars().all(char::is_alphabetic) {
-        return Err(CliError::says(format!("`-o {out}`: no output is written as `.{ending}`")).hint(format!(
-            "a cube ends in `.zarr`, `.zarr.zip` or in nothing, a table in {}; `-o none` drops the result",
-            TableFile::ENDINGS
-        )));
-    }
-    let Some(layout) = layout else {
-        return Err(CliError::says(format!("`-o {out}`: a table ends in {}", TableFile::ENDINGS)));
-    };
-    let (place, group) = place(out, common)?;
-    if !group.is_empty() {
-        return Err(CliError::says(format!("`-o {out}`: a result is written as a cube of its own, not into a group"))
-            .hint("write beside it, as in `-o OUT.zarr`"));
-    }
-    let sizes = |text: &Option<String>| -> Result<IndexMap<String, u64>, CliError> {
-        match text {
-            None => Ok(IndexMap::new()),
-            Some(text) => Ok(chunkwise::create::parse_sizes(text)?),
-        }
-    };
-    Ok(Destination::Cube(Box::new(OutputOptions {
-        place,
-        existing: if overwrite { Existing::Overwrite } else { Existing::Refuse },
-        inputs: vec![cube.store.location()],
-        zarr: layout.zarr.and_then(ZarrVersion::from_number).unwrap_or(ZarrVersion::V3),
-        chunks: sizes(&layout.chunk)?,
-        shards: sizes(&layout.shard)?,
-        codec: layout.codec.as_deref().map(str::parse).transpose()?,
-        dtype: layout.dtype.as_deref().map(element_type).transpose()?,
-        history: format!("chunkwise {}: {}", env!("CARGO_PKG_VERSION"), words()),
-    })))
-}
-
-/// Dimensions of times of the real calendar.
-fn real_times(cube: &OpenCube) -> Result<Vec<String>, CliError> {
-    let mut times = Vec::new();
-    for dim in cube.cube.dims.keys().filter(|dim| cube.cube.coordinate(dim).is_some_and(Variable::is_time)) {
-        let labels = cube.labels(dim)?;
-        if let Labels::Time(axis) = &*labels
-            && matches!(axis.calendar, Calendar::Standard | Calendar::ProlepticGregorian)
-        {
-            times.push(dim.clone());
-        }
-    }
-    Ok(times)
-}
-
 /// A job that is ready to run within its memory.
 pub(crate) struct Ready {
     cube: Arc<OpenCube>,
@@ -268,6 +195,13 @@ impl Ready {
         min_count: Option<u64>,
     ) -> Result<Ready, CliError> {
         let cube = cube.into();
+        let mut destination = destination;
+        if let Destination::File(options, export) = &mut destination {
+            for stage in prepared.results() {
+                let dims: Vec<&str> = stage.output_dims().map(|d| prepared.output_name(&stage.dims[d].name)).collect();
+                export.lay_out(&dims, options);
+            }
+        }
         let targets = match &destination {
             Destination::Nothing => vec![Target::Nothing; prepared.chains.len()],
             // Told as it would run with an output; the run itself needs one.
@@ -279,7 +213,7 @@ impl Ready {
                 vec![Target::Nothing; prepared.chains.len()]
             }
             Destination::Screen | Destination::Table(_) => vec![Target::Memory; prepared.chains.len()],
-            Destination::Cube(options) => prepared.arrays(&cube, options)?.targets(),
+            Destination::Cube(options) | Destination::File(options, ..) => prepared.arrays(&cube, options)?.targets(),
         };
         let plan = |prepared: &Prepared, cube: &OpenCube, limits| prepared.plan(cube, &targets, limits);
         Ready::planned(cube, prepared, destination, job, ddof, min_count, plan)
@@ -435,7 +369,7 @@ impl Ready {
                 run(&mut |record| table.write(&record))?;
                 table.finish()
             }
-            Destination::Screen | Destination::Cube(_) => {
+            Destination::Screen | Destination::Cube(_) | Destination::File(..) => {
                 let mut records = Vec::new();
                 run(&mut |record| {
                     records.push(record);
@@ -465,6 +399,10 @@ impl Ready {
             Destination::Cube(options) => {
                 warn_of_removal(&options.place, "", options.existing, common)?;
                 self.prepared.write(&self.cube, options, &self.plan, &self.counters, &self.options)?;
+            }
+            Destination::File(options, export) => {
+                self.prepared.write(&self.cube, options, &self.plan, &self.counters, &self.options)?;
+                export.run(options, &self.counters, &self.options)?;
             }
         }
         Ok(())

@@ -31,6 +31,7 @@ pub mod dtype;
 pub mod expr;
 pub mod grid;
 pub mod group;
+pub mod layout;
 pub mod plan;
 pub mod select;
 pub mod stat;

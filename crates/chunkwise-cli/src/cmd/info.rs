@@ -1,5 +1,6 @@
 //! `chunkwise info`: what a cube is, on one screen.
 
+pub(crate) mod access;
 mod crs;
 pub(crate) mod screen;
 
@@ -28,18 +29,38 @@ pub(crate) struct InfoArgs {
     pub(crate) cube: String,
     #[command(flatten)]
     pub(crate) decode: DecodeArgs,
+    /// Also how it is cut into chunks, what typical questions read of them, and what other chunks would do.
+    #[arg(long)]
+    pub(crate) access: bool,
 }
 
 pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode, CliError> {
     let options = OpenOptions { decode: decode_options(&args.decode)?, storage: common.storage()? };
-    let about = match open_cube(&args.cube, &options) {
-        Ok(cube) => describe(&cube)?,
+    let mut cards = Vec::new();
+    let mut about = match open_cube(&args.cube, &options) {
+        Ok(cube) => {
+            if args.access {
+                cards = access::cards(&cube.cube);
+            }
+            describe(&cube)?
+        }
         Err(OpenError::Unfinished { location }) => describe_unfinished(&args.cube, &location, &options.storage)?,
         Err(error) => return Err(error.into()),
     };
     match common.json() {
-        Json::Yes => output::print_json(&Value::Object(about))?,
-        Json::No => output::stdout(|out| screen::write(&about, out))?,
+        Json::Yes => {
+            if args.access {
+                about.insert("access".to_owned(), cards.iter().map(access::Card::json).collect());
+            }
+            output::print_json(&Value::Object(about))?;
+        }
+        Json::No => output::stdout(|out| {
+            screen::write(&about, out)?;
+            if args.access {
+                writeln!(out, "\naccess")?;
+            }
+            cards.iter().try_for_each(|card| card.write(out))
+        })?,
     }
     Ok(ExitCode::SUCCESS)
 }
