@@ -9,6 +9,7 @@ use crate::cmd::demo::DemoArgs;
 use crate::cmd::info::InfoArgs;
 use crate::cmd::ls::LsArgs;
 use crate::cmd::man::ManArgs;
+use crate::cmd::plot::PlotArgs;
 use crate::cmd::reduce::ReduceArgs;
 use crate::cmd::series::SeriesArgs;
 use crate::cmd::stats::StatsArgs;
@@ -95,6 +96,8 @@ pub(crate) enum Command {
     Series(SeriesArgs),
     /// Statistics of zones: polygons, or the cells of a raster.
     Zonal(ZonalArgs),
+    /// Maps, charts and histograms as PNG, SVG or Vega-Lite.
+    Plot(PlotArgs),
     /// Whether two cubes are equal, or where they differ.
     Compare(CompareArgs),
     /// Whether a cube is whole: each chunk decodes, labels and metadata agree.

@@ -119,6 +119,38 @@ pub(crate) fn save(records: &[Record], path: &str, kind: TableFile, overwrite: O
     table.finish()
 }
 
+/// Refuses a file that exists and may not be replaced.
+///
+/// # Errors
+/// It does.
+pub(crate) fn refuse_existing(path: &str, overwrite: Overwrite) -> Result<(), CliError> {
+    match overwrite == Overwrite::No && Path::new(path).symlink_metadata().is_ok() {
+        true => Err(CliError::says(format!("the output `{path}` exists"))
+            .hint("pass `--overwrite` to replace it, or write elsewhere")),
+        false => Ok(()),
+    }
+}
+
+/// Bytes to a file, which is written aside and renamed.
+///
+/// # Errors
+/// The file exists and may not be replaced, or it cannot be written.
+pub(crate) fn save_bytes(bytes: &[u8], path: &str, overwrite: Overwrite) -> Result<(), CliError> {
+    refuse_existing(path, overwrite)?;
+    let aside = format!("{path}.{}.part", std::process::id());
+    let written = (|| -> io::Result<()> {
+        let mut file = File::create(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&aside, path)
+    })();
+    written.map_err(|source| {
+        // Nothing is left of what was not finished.
+        let _ = std::fs::remove_file(&aside);
+        CliError::of(TableWrite { path: path.to_owned(), source })
+    })
+}
+
 /// A table in the making, row by row; it is written aside and renamed.
 pub(crate) struct TableWriter {
     path: String,
@@ -139,10 +171,7 @@ impl TableWriter {
     /// # Errors
     /// The file exists and may not be replaced, or it cannot be written.
     pub(crate) fn create(path: &str, kind: TableFile, overwrite: Overwrite) -> Result<TableWriter, CliError> {
-        if overwrite == Overwrite::No && Path::new(path).symlink_metadata().is_ok() {
-            return Err(CliError::says(format!("the output `{path}` exists"))
-                .hint("pass `--overwrite` to replace it, or write elsewhere"));
-        }
+        refuse_existing(path, overwrite)?;
         let aside = format!("{path}.{}.part", std::process::id());
         let file = File::create(&aside).map_err(|source| CliError::of(TableWrite { path: path.to_owned(), source }))?;
         let rows = match kind {
