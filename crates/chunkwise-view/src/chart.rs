@@ -145,7 +145,9 @@ impl Chart {
             let most = (height / 42.0).clamp(2.0, 10.0) as usize;
             ticks::numbers(range, &ticks::number, &|t| t.len() <= most)
         };
-        let widest = ticks_y(h * 0.7).iter().map(|t| text::width(&t.label, LABEL)).fold(20.0, f64::max);
+        // Whatever ticks the height will have.
+        let any = [0.5, 0.6, 0.7, 0.8, 0.9].into_iter().flat_map(|part| ticks_y(h * part));
+        let widest = any.map(|t| text::width(&t.label, LABEL)).fold(20.0, f64::max);
         let left = PAD + LABEL + 8.0 + widest + 8.0;
         let inner = (w - left - right).max(40.0);
         let bottom_ticks = self.ticks(inner);
@@ -166,9 +168,10 @@ impl Chart {
             height: (h - top - bottom).max(40.0).round() as u32,
         };
         let mut drawing = Drawing { width, height, title: self.title.clone(), frame, items: Vec::new() };
+        let over = title.iter().any(|line| text::width(line, TITLE) > w - left - PAD);
         for (i, line) in title.iter().enumerate() {
             let y = PAD + TITLE + i as f64 * (TITLE + 4.0) - 2.0;
-            let x = if text::width(line, TITLE) > w - left - PAD { PAD } else { f64::from(frame.x) };
+            let x = if over { PAD } else { f64::from(frame.x) };
             drawing.text((x, y), line, TITLE, Anchor::Start, INK);
         }
         let across = Scale::new(self.along.bounds(), self.ends(frame));
@@ -326,8 +329,7 @@ impl Chart {
                 let stroke = Some(crate::drawing::Stroke { colour, width: 1.8 });
                 drawing.items.push(Item::Path { lines, fill: None, stroke });
             }
-            let dots: Vec<Vec<(f64, f64)>> =
-                pixels(dots).into_iter().map(|centre| circle(centre, 2.6)).collect();
+            let dots: Vec<Vec<(f64, f64)>> = pixels(dots).into_iter().map(|centre| circle(centre, 2.6)).collect();
             if !dots.is_empty() {
                 drawing.items.push(Item::Path { lines: dots, fill: Some(colour), stroke: None });
             }

@@ -178,12 +178,7 @@ pub(crate) fn clipped(line: &[(f64, f64)], x: (f64, f64), y: (f64, f64)) -> Vec<
 }
 
 /// The part of a segment within a box (Liang and Barsky).
-fn clip_segment(
-    a: (f64, f64),
-    b: (f64, f64),
-    x: (f64, f64),
-    y: (f64, f64),
-) -> Option<((f64, f64), (f64, f64))> {
+fn clip_segment(a: (f64, f64), b: (f64, f64), x: (f64, f64), y: (f64, f64)) -> Option<((f64, f64), (f64, f64))> {
     let (dx, dy) = (b.0 - a.0, b.1 - a.1);
     let (mut from, mut to) = (0.0f64, 1.0f64);
     for (p, q) in [(-dx, a.0 - x.0), (dx, x.1 - a.0), (-dy, a.1 - y.0), (dy, y.1 - a.1)] {
@@ -197,7 +192,15 @@ fn clip_segment(
             to = to.min(q / p);
         }
     }
-    let at = |t: f64| if t == 0.0 { a } else if t == 1.0 { b } else { (a.0 + t * dx, a.1 + t * dy) };
+    let at = |t: f64| {
+        if t == 0.0 {
+            a
+        } else if t == 1.0 {
+            b
+        } else {
+            (a.0 + t * dx, a.1 + t * dy)
+        }
+    };
     (from <= to && from.is_finite() && to.is_finite()).then(|| (at(from), at(to)))
 }
 

@@ -132,9 +132,7 @@ impl Map {
         let top = |lines: usize| PAD + lines as f64 * (TITLE + 4.0) + if lines > 0 { 6.0 } else { 0.0 };
         let below = |notes: usize| 8.0 + LABEL + 6.0 + LABEL + notes as f64 * (SMALL + 4.0) + PAD;
         if self.size != Size::default() {
-            let room = |size: Option<u32>, beside: f64| {
-                size.map_or(MOST, |s| (f64::from(s) - beside).max(40.0) as u32)
-            };
+            let room = |size: Option<u32>, beside: f64| size.map_or(MOST, |s| (f64::from(s) - beside).max(40.0) as u32);
             let beside = below(self.notes.len()) + top(usize::from(!self.title.is_empty()));
             (width, height) = self.inner(room(self.size.width, left + right), room(self.size.height, beside));
             left = self.left(height);
@@ -142,15 +140,9 @@ impl Map {
         let least = if self.title.is_empty() { 0.0 } else { 260.0 };
         let total = f64::from(self.size.width.unwrap_or((left + f64::from(width) + right).max(least).ceil() as u32));
         let title = text::lines(&self.title, TITLE, total - 2.0 * PAD, 3);
-        let notes: Vec<String> =
-            self.notes.iter().flat_map(|n| text::lines(n, SMALL, total - 2.0 * PAD, 3)).collect();
+        let notes: Vec<String> = self.notes.iter().flat_map(|n| text::lines(n, SMALL, total - 2.0 * PAD, 3)).collect();
         let slack = (total - left - f64::from(width) - right).max(0.0);
-        let frame = Frame {
-            x: (left + slack / 2.0).round() as u32,
-            y: top(title.len()).round() as u32,
-            width,
-            height,
-        };
+        let frame = Frame { x: (left + slack / 2.0).round() as u32, y: top(title.len()).round() as u32, width, height };
         let key_bottom = f64::from(frame.y) + key.height(f64::from(height));
         let axis_bottom = f64::from(frame.bottom()) + 8.0 + LABEL + 6.0 + LABEL;
         let content = key_bottom.max(axis_bottom);
@@ -162,10 +154,11 @@ impl Map {
             frame,
             items: Vec::new(),
         };
+        // A title that is wider than the map begins at the left.
+        let over = title.iter().any(|line| text::width(line, TITLE) > total - f64::from(frame.x) - PAD);
         for (i, line) in title.iter().enumerate() {
             let y = PAD + TITLE + i as f64 * (TITLE + 4.0) - 2.0;
-            // A title that is wider than the map begins at the left.
-            let x = if text::width(line, TITLE) > total - f64::from(frame.x) - PAD { PAD } else { f64::from(frame.x) };
+            let x = if over { PAD } else { f64::from(frame.x) };
             drawing.text((x, y), line, TITLE, Anchor::Start, INK);
         }
         self.draw_cells(&mut drawing);

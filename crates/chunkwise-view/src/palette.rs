@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 /// matplotlib's colour maps, a line each: the name, then 256 colours.
 const TABLE: &str = include_str!("../assets/palettes.txt");
 
-/// Colours of classes that bring none: those of Okabe and Ito, which the colour-blind tell apart, and lighter ones of them.
+/// Colours of classes that bring none: those of Okabe and Ito, which the colour-blind tell apart (a darker yellow), and
+/// lighter ones of them.
 const CATEGORIES: [[u8; 3]; 12] = [
     [0, 114, 178],
     [230, 159, 0],
@@ -13,7 +14,7 @@ const CATEGORIES: [[u8; 3]; 12] = [
     [213, 94, 0],
     [86, 180, 233],
     [204, 121, 167],
-    [240, 228, 66],
+    [150, 120, 20],
     [90, 90, 90],
     [127, 184, 216],
     [243, 207, 127],

@@ -156,4 +156,3 @@ fn draw_image(pixels: &mut Pixmap, frame: Frame, image: &Image) {
         }
     }
 }
-

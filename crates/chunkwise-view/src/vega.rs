@@ -54,7 +54,9 @@ fn axis_of(axis: &Axis) -> Value {
         AxisKind::Longitude => {
             json!({"title": axis.label, "labelExpr": signs(["W", "E"], "((datum.value + 180) % 360 - 180)"), "grid": false})
         }
-        AxisKind::Latitude => json!({"title": axis.label, "labelExpr": signs(["S", "N"], "datum.value"), "grid": false}),
+        AxisKind::Latitude => {
+            json!({"title": axis.label, "labelExpr": signs(["S", "N"], "datum.value"), "grid": false})
+        }
         _ => json!({"title": axis.label, "format": "~f", "grid": false}),
     }
 }
@@ -92,7 +94,9 @@ impl Map {
             let points: Vec<Value> = clipped
                 .enumerate()
                 .flat_map(|(i, line)| {
-                    line.into_iter().enumerate().map(move |(k, (x, y))| json!({"outline": i, "order": k, "x": x, "y": y}))
+                    line.into_iter()
+                        .enumerate()
+                        .map(move |(k, (x, y))| json!({"outline": i, "order": k, "x": x, "y": y}))
                 })
                 .collect();
             layers.push(json!({
@@ -129,7 +133,8 @@ impl Map {
         match &self.layer {
             Layer::Field(f) => {
                 let steps = 32;
-                let hex: Vec<String> = (0..=steps).map(|i| hex(f.palette.at(f64::from(i) / f64::from(steps)))).collect();
+                let hex: Vec<String> =
+                    (0..=steps).map(|i| hex(f.palette.at(f64::from(i) / f64::from(steps)))).collect();
                 json!({
                     "field": "value", "type": "quantitative", "title": f.label,
                     "scale": {"domain": [f.range.0, f.range.1], "range": hex, "clamp": true, "nice": false, "zero": false},
@@ -184,7 +189,9 @@ impl Map {
         });
         match &self.layer {
             // JSON has no infinity; its colour is that of the end.
-            Layer::Field(f) => cell["value"] = if value.is_finite() { value } else { value.clamp(f.range.0, f.range.1) }.into(),
+            Layer::Field(f) => {
+                cell["value"] = if value.is_finite() { value } else { value.clamp(f.range.0, f.range.1) }.into()
+            }
             Layer::Classes { classes, .. } => {
                 cell["class"] = classes.iter().find(|c| c.value == value)?.name.clone().into();
             }
@@ -276,8 +283,7 @@ impl Chart {
         if self.series.len() > 1 {
             let names: Vec<&str> = self.series.iter().map(|s| s.name.as_str()).collect();
             let range: Vec<String> = (0..names.len()).map(|i| hex(category(i))).collect();
-            encoding["color"] =
-                json!({"field": "series", "type": "nominal", "title": null, "scale": {"domain": names, "range": range}});
+            encoding["color"] = json!({"field": "series", "type": "nominal", "title": null, "scale": {"domain": names, "range": range}});
             tooltip.insert(0, json!({"field": "series", "type": "nominal"}));
             if self.mark == Mark::Bars && matches!(self.along, Along::Names { .. }) {
                 encoding["xOffset"] = json!({"field": "series", "sort": names});
@@ -285,7 +291,9 @@ impl Chart {
         }
         let colour = hex(category(0));
         let mark = match self.mark {
-            Mark::Lines => json!({"type": "line", "point": {"size": 18}, "invalid": "break-paths-filter-domains", "color": colour}),
+            Mark::Lines => {
+                json!({"type": "line", "point": {"size": 18}, "invalid": "break-paths-filter-domains", "color": colour})
+            }
             Mark::Bars => json!({"type": "bar", "color": colour}),
         };
         if matches!(self.along, Along::Bins { .. }) {
@@ -328,7 +336,6 @@ impl Chart {
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -21,7 +21,7 @@ use chunkwise_view::Palette;
 use clap::Args;
 use picture::Format;
 use std::process::ExitCode;
-use words::{palette, pair, percentiles, pixels};
+use words::{pair, palette, percentiles, pixels};
 
 #[derive(Debug, Args)]
 pub(crate) struct PlotArgs {
@@ -127,7 +127,8 @@ pub(crate) fn run(args: &PlotArgs, common: &Common) -> Result<ExitCode, CliError
         request.formulas = words::channels(text, &cube)?;
     }
     let plane = plane(&cube.cube, &request.variables, &request.formulas).map_err(|e| {
-        CliError::says(format!("`{}` and `{}` lie along other axes", e.one, e.other)).hint("name one of them with `--var`")
+        CliError::says(format!("`{}` and `{}` lie along other axes", e.one, e.other))
+            .hint("name one of them with `--var`")
     })?;
     let mut asked = Asked { args, common, format, request, plane: plane.unwrap_or_default() };
     if args.zones.is_some() {
@@ -240,5 +241,9 @@ fn advice(cube: &OpenCube, prepared: &Prepared, others: &[&(String, u64)]) -> St
     };
     let selected: Vec<String> = others.iter().map(one).collect();
     let dims: Vec<&str> = others.iter().map(|d| d.0.as_str()).collect();
-    format!("select one cell of each: `{}`; or reduce them: `--over {} --with mean`", selected.join(" "), dims.join(","))
+    format!(
+        "select one cell of each: `{}`; or reduce them: `--over {} --with mean`",
+        selected.join(" "),
+        dims.join(",")
+    )
 }

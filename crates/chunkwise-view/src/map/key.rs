@@ -54,7 +54,8 @@ impl Key<'_> {
             Key::None => 10.0,
             Key::Bar { field, .. } => {
                 // Room for what ticks of any height would take.
-                let of = |height| Key::ticks(field, height).iter().map(|t| text::width(&t.label, LABEL)).fold(0.0, f64::max);
+                let of =
+                    |height| Key::ticks(field, height).iter().map(|t| text::width(&t.label, LABEL)).fold(0.0, f64::max);
                 let label = if field.label.is_empty() { 0.0 } else { LABEL + 10.0 };
                 GAP + f64::from(BAR) + 8.0 + f64::max(of(100.0), of(500.0)) + label
             }
@@ -84,7 +85,8 @@ impl Key<'_> {
                     let y = f64::from(frame.y) + i as f64 * LINE;
                     let [r, g, b] = class.colour;
                     drawing.area(x, y + 2.0, 14.0, 14.0, [r, g, b, 255]);
-                    let edge = vec![(x, y + 2.0), (x + 14.0, y + 2.0), (x + 14.0, y + 16.0), (x, y + 16.0), (x, y + 2.0)];
+                    let edge =
+                        vec![(x, y + 2.0), (x + 14.0, y + 2.0), (x + 14.0, y + 16.0), (x, y + 16.0), (x, y + 2.0)];
                     drawing.line(edge, PALE, 0.75);
                     drawing.text((x + 22.0, y + 13.0), text::cut(&class.name, LABEL, NAMES), LABEL, Anchor::Start, INK);
                 }
@@ -140,7 +142,10 @@ fn draw_bar(drawing: &mut Drawing, field: &Field, below: bool, above: bool, x: u
     }
     if !field.label.is_empty() {
         drawing.items.push(Item::Text {
-            at: ((right + 8.0 + widest + 10.0 + LABEL * 0.75).min(f64::from(drawing.width) - PAD / 2.0), f64::midpoint(t, b)),
+            at: (
+                (right + 8.0 + widest + 10.0 + LABEL * 0.75).min(f64::from(drawing.width) - PAD / 2.0),
+                f64::midpoint(t, b),
+            ),
             text: text::cut(&field.label, LABEL, f64::from(whole.height).max(80.0)),
             size: LABEL,
             anchor: Anchor::Middle,

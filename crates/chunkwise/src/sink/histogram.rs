@@ -32,15 +32,32 @@ impl Binning {
 
     /// The edges of the bins.
     pub fn edges(&self) -> Vec<f64> {
-        let part = |i: usize| i as f64 / self.bins as f64;
-        (0..=self.bins).map(|i| self.low * (1.0 - part(i)) + self.high * part(i)).collect()
+        (0..=self.bins).map(|i| self.edge(i)).collect()
+    }
+
+    fn edge(&self, i: usize) -> f64 {
+        let width = (self.high - self.low) / self.bins as f64;
+        match i {
+            i if i == self.bins => self.high,
+            i if width.is_finite() => self.low + i as f64 * width,
+            // The difference is too large for a number.
+            i => self.low * (1.0 - i as f64 / self.bins as f64) + self.high * (i as f64 / self.bins as f64),
+        }
     }
 
     fn bin(&self, value: f64) -> Option<usize> {
-        // Also where the difference is too large for a number.
+        if !(self.low..=self.high).contains(&value) {
+            return None;
+        }
+        // Halves, as the difference may be too large for a number.
         let t = (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0);
-        let inside = value >= self.low && value <= self.high;
-        inside.then(|| ((t * self.bins as f64) as usize).min(self.bins - 1))
+        let near = ((t * self.bins as f64) as usize).min(self.bins - 1);
+        // Rounding may have put it beside its bin.
+        Some(match near {
+            n if value < self.edge(n) => n.saturating_sub(1),
+            n if n + 1 < self.bins && value >= self.edge(n + 1) => n + 1,
+            n => n,
+        })
     }
 }
 

@@ -110,7 +110,13 @@ pub(super) fn axis(
         }
     };
     let last = edges.len() - 1;
-    let edges = (0..=drawn).map(|i| edges[((i * size) as usize).min(last)]).collect();
+    let mut edges: Vec<f64> = (0..=drawn).map(|i| edges[((i * size) as usize).min(last)]).collect();
+    // A last block of fewer cells is drawn as wide as the others, so that each has a pixel.
+    if drawn * size > last as u64
+        && let [.., before, first, end] = edges.as_mut_slice()
+    {
+        *end = *first + (*first - *before);
+    }
     Ok(Axis { label, edges, kind })
 }
 
@@ -233,7 +239,11 @@ pub(super) fn selected(cube: &OpenCube, prepared: &Prepared) -> Result<Vec<Strin
     let has = |dim: &str| prepared.results().flat_map(|s| &s.arrays).any(|v| v.axis(dim).is_some());
     let one = |dim: &str, labels: &Labels, at: usize| {
         let label = chunkwise::job::label_value(labels, at);
-        let unit = unit(cube.cube.coordinate(dim));
+        if let (Labels::Time(_), Some(time)) = (labels, label.as_str()) {
+            // To the second, as people write it.
+            return format!("{dim} {}", time.split('.').next().unwrap_or(time).replace('T', " "));
+        }
+        let unit = unit(cube.cube.coordinate(dim).filter(|_| !matches!(labels, Labels::Text(_))));
         let space = if unit.is_empty() || unit == "°" || unit == "%" { "" } else { " " };
         format!("{dim} {}{space}{unit}", crate::output::shown(&label))
     };

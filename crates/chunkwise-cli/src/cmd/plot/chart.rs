@@ -1,9 +1,9 @@
 //! Charts: lines, and histograms.
 
+use super::Asked;
 use super::axes::{along, names, selected};
 use super::map::{unit_of, variable};
 use super::picture::{Picture, bytes};
-use super::Asked;
 use crate::exit::CliError;
 use crate::job::{Destination, Ready};
 use crate::output::Record;
@@ -62,7 +62,8 @@ pub(super) fn named(asked: &Asked<'_>, stage: &Stage, f: usize, statistic: Stati
 /// Lines along a dimension, one for each cell of the others, each variable and each statistic.
 pub(super) fn lines(asked: &Asked<'_>, cube: OpenCube, prepared: Prepared, bottom: &str) -> Result<ExitCode, CliError> {
     let values: u64 = prepared.rows();
-    let statistics: u64 = prepared.results().flat_map(|s| &s.folded).map(|f| f.statistics.len() as u64).max().unwrap_or(1);
+    let statistics: u64 =
+        prepared.results().flat_map(|s| &s.folded).map(|f| f.statistics.len() as u64).max().unwrap_or(1);
     let values = values.saturating_mul(statistics);
     if values > MOST_VALUES {
         return Err(CliError::says(format!("the chart would have {values} values; at most {MOST_VALUES} are drawn"))
@@ -206,4 +207,3 @@ pub(super) fn histogram(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, C
         Picture::Chart(&chart).save(asked, told)
     })
 }
-

@@ -61,6 +61,7 @@ impl Flags {
                 None => self.bits(value),
             };
             let colour = match at {
+                Some(i) if self.colours.is_empty() && is_nothing(&self.meanings[i]) => NOTHING,
                 Some(i) => self.colours.get(i).copied().unwrap_or_else(|| category(i)),
                 None => {
                     others += 1;
@@ -81,9 +82,19 @@ impl Flags {
             Some(v) => bits & same(self.masks[i]) == *v,
             None => self.masks[i] != 0 && bits & same(self.masks[i]) == same(self.masks[i]),
         };
-        let names: Vec<&str> = (0..self.meanings.len()).filter(|&i| set(i)).map(|i| self.meanings[i].as_str()).collect();
+        let names: Vec<&str> =
+            (0..self.meanings.len()).filter(|&i| set(i)).map(|i| self.meanings[i].as_str()).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(" + ").replace('_', " ") }
     }
+}
+
+/// The colour of classes that say that nothing is known.
+const NOTHING: [u8; 3] = [216, 216, 216];
+
+fn is_nothing(meaning: &str) -> bool {
+    let letters: String = meaning.chars().filter(|c| c.is_alphabetic()).collect();
+    ["nodata", "unknown", "unclassified", "unclassifiable", "missing", "fill", "notclassified"]
+        .contains(&letters.to_lowercase().as_str())
 }
 
 fn words(attrs: &Attrs, name: &str) -> Vec<String> {

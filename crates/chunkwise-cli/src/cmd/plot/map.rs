@@ -46,7 +46,13 @@ impl How {
     }
 }
 
-pub(super) fn run(asked: &Asked<'_>, cube: OpenCube, prepared: Prepared, y: &str, x: &str) -> Result<ExitCode, CliError> {
+pub(super) fn run(
+    asked: &Asked<'_>,
+    cube: OpenCube,
+    prepared: Prepared,
+    y: &str,
+    x: &str,
+) -> Result<ExitCode, CliError> {
     let PlotArgs { rgb, width, height, .. } = asked.args;
     let fields: usize = prepared.results().flat_map(|s| &s.folded).map(|f| f.statistics.len()).sum();
     if fields != if rgb.is_some() { 3 } else { 1 } {
@@ -127,15 +133,19 @@ pub(super) fn run(asked: &Asked<'_>, cube: OpenCube, prepared: Prepared, y: &str
                 full_title(&title, asked, cube, prepared, first.copied().filter(|_| asked.args.rgb.is_some()))?
             }
         };
-        let map = Map { title, notes, aspect: aspect(asked, &across, &up, (y, x)), x: across, y: up, layer, outlines, size };
+        let map =
+            Map { title, notes, aspect: aspect(asked, &across, &up, (y, x)), x: across, y: up, layer, outlines, size };
         let (w, e) = map.x.bounds();
         let (s, n) = map.y.bounds();
         told.insert("bounds".to_owned(), json!([w, s, e, n]));
         told.insert("cells".to_owned(), json!([map.y.cells(), map.x.cells()]));
-        told.insert("reduced".to_owned(), match block {
-            1 => serde_json::Value::Null,
-            _ => json!({"y": tall, "x": wide, "how": how.name()}),
-        });
+        told.insert(
+            "reduced".to_owned(),
+            match block {
+                1 => serde_json::Value::Null,
+                _ => json!({"y": tall, "x": wide, "how": how.name()}),
+            },
+        );
         Picture::Map(&map).save(asked, told)
     })
 }
@@ -213,7 +223,8 @@ fn layer(
 ) -> (Layer, String) {
     let (title, label) = super::chart::named(asked, stage, 0, asked.statistic(stage));
     if let Some(classes) = flags.and_then(|f| f.classes(&values)) {
-        let of: Vec<_> = classes.iter().map(|c| json!({"value": c.value, "name": c.name, "colour": c.colour})).collect();
+        let of: Vec<_> =
+            classes.iter().map(|c| json!({"value": c.value, "name": c.name, "colour": c.colour})).collect();
         told.insert("classes".to_owned(), of.into());
         return (Layer::Classes { values, classes }, title);
     }
@@ -315,7 +326,9 @@ fn aspect(asked: &Asked<'_>, x: &Axis, y: &Axis, dims: (&str, &str)) -> Option<f
 fn outlines(asked: &Asked<'_>, (x, y): (&Axis, &Axis)) -> Result<Vec<Vec<(f64, f64)>>, CliError> {
     let Some(path) = &asked.args.outlines else { return Ok(Vec::new()) };
     if x.kind == AxisKind::Index || y.kind == AxisKind::Index {
-        return Err(CliError::says(format!("`--outlines {path}`: the axes of the map have no coordinates, so nothing can be placed on them")));
+        return Err(CliError::says(format!(
+            "`--outlines {path}`: the axes of the map have no coordinates, so nothing can be placed on them"
+        )));
     }
     let zones = polygons(path, None, asked.args.zones_crs.as_deref())?;
     let transformer = match (&zones.crs, &asked.plane.crs) {
@@ -349,7 +362,8 @@ fn outlines(asked: &Asked<'_>, (x, y): (&Axis, &Axis)) -> Result<Vec<Vec<(f64, f
         lines = lines.iter().flat_map(turned).collect();
     }
     let ((west, east), (south, north)) = (x.bounds(), y.bounds());
-    let meets = |line: &Vec<(f64, f64)>| line.iter().any(|p| p.0 >= west && p.0 <= east && p.1 >= south && p.1 <= north);
+    let meets =
+        |line: &Vec<(f64, f64)>| line.iter().any(|p| p.0 >= west && p.0 <= east && p.1 >= south && p.1 <= north);
     if !lines.iter().any(meets) && !asked.common.quiet {
         output::note(&format!("no outline of `{path}` has a corner on the map; check their CRS (`--zones-crs`)"));
     }

@@ -57,8 +57,10 @@ pub(super) fn run(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, CliErro
     let lines = zone_count * others * things * columns.len() as u64;
     if bottom.is_some() && lines > MOST_LINES {
         let dims: Vec<&str> = left.iter().map(|d| d.0.as_str()).collect();
-        return Err(CliError::says(format!("a line for each zone would be {lines} lines; at most {MOST_LINES} are drawn"))
-            .hint(format!("select one cell of `{}` for bars: `--isel {}=0`", dims.join("`, `"), dims.join("=0,"))));
+        return Err(CliError::says(format!(
+            "a line for each zone would be {lines} lines; at most {MOST_LINES} are drawn"
+        ))
+        .hint(format!("select one cell of `{}` for bars: `--isel {}=0`", dims.join("`, `"), dims.join("=0,"))));
     }
     if bottom.is_none() && zone_count > MOST_BARS {
         return Err(CliError::says(format!("{zone_count} zones are too many for bars; at most {MOST_BARS} are drawn"))
@@ -141,7 +143,8 @@ pub(super) fn run(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, CliErro
             Some(stage) => super::chart::named(asked, stage, 0, Statistic::Value),
             None => Default::default(),
         };
-        let unit = if columns.iter().any(|c| c == "coverage") { "cells".to_owned() } else { unit_of(variable_of, statistic) };
+        let unit =
+            if columns.iter().any(|c| c == "coverage") { "cells".to_owned() } else { unit_of(variable_of, statistic) };
         let heading = if things == 1 { format!("{} of {what}", columns.join(", ")) } else { columns.join(", ") };
         let label = if unit.is_empty() { heading.clone() } else { format!("{heading} ({unit})") };
         let title = match &args.title {
