@@ -35,8 +35,11 @@ pub struct Palette {
     reversed: bool,
 }
 
-fn all() -> &'static [(&'static str, Vec<[u8; 3]>)] {
-    static ALL: OnceLock<Vec<(&'static str, Vec<[u8; 3]>)>> = OnceLock::new();
+/// A name and its colours.
+type Named = (&'static str, Vec<[u8; 3]>);
+
+fn all() -> &'static [Named] {
+    static ALL: OnceLock<Vec<Named>> = OnceLock::new();
     ALL.get_or_init(|| {
         let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
         let pairs = lines.filter_map(|line| line.split_once(' '));

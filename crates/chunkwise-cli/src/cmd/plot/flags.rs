@@ -121,9 +121,9 @@ fn integers(attrs: &Attrs, name: &str) -> Vec<i64> {
 /// `#rrggbb` or `#rgb`.
 fn colour(text: &str) -> Option<[u8; 3]> {
     let digits: Option<Vec<u8>> = text.strip_prefix('#')?.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
-    match digits?.as_slice() {
-        &[a, b, c, d, e, f] => Some([a * 16 + b, c * 16 + d, e * 16 + f]),
-        &[r, g, b] => Some([r * 17, g * 17, b * 17]),
+    match *digits?.as_slice() {
+        [a, b, c, d, e, f] => Some([a * 16 + b, c * 16 + d, e * 16 + f]),
+        [r, g, b] => Some([r * 17, g * 17, b * 17]),
         _ => None,
     }
 }

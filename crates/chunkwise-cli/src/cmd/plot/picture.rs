@@ -50,13 +50,14 @@ pub(super) fn refuse_within(path: &str, cube: &OpenCube) -> Result<(), CliError>
 pub(super) fn bytes(asked: &Asked<'_>, values: u64) -> u64 {
     let side = |given: Option<u32>| u64::from(given.unwrap_or(1300));
     let pixels = side(asked.args.width) * side(asked.args.height);
-    let vega = match asked.format {
-        Format::Html => 40 << 20,
-        Format::Json => 32 << 20,
-        Format::Png | Format::Svg => 0,
+    // Of a pixel: itself, the cells behind it, its part of the file, which Vega-Lite has in several texts.
+    let (each, beside) = match asked.format {
+        Format::Html => (48, 40 << 20),
+        Format::Json => (48, 32 << 20),
+        Format::Png | Format::Svg => (24, 4 << 20),
     };
-    // Of a pixel: itself, the cells behind it, its part of the file; of a value: itself, sorted for its percentiles.
-    (4 << 20) + pixels * 20 + values.saturating_mul(28) + vega
+    // Of a value: itself, by rows, sorted for its percentiles.
+    beside + pixels * each + values.saturating_mul(28)
 }
 
 /// A picture that is to be written.
