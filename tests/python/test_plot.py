@@ -288,6 +288,20 @@ def test_the_title_is_text(cw, tmp_path):
     assert "<title>a &lt;b&gt; &amp; &quot;c&quot;</title>" in out.read_text()
 
 
+def test_metadata_that_lie_are_drawn_as_far_as_they_go(cw, tmp_path):
+    cells = np.arange(12.0).reshape(3, 4)
+    for n, (attrs, y) in enumerate([
+        ({"flag_values": "x", "flag_meanings": [1, 2], "flag_colors": 7, "units": 5, "long_name": ["a"]}, [3, 2, 1]),
+        ({"long_name": "\x00\x1b<b>" + "long" * 50_000, "units": "u" * 50_000}, [3, 2, 1]),
+        ({"flag_values": [0, 1], "flag_meanings": "a"}, [1, NAN, 3]),
+        ({}, [1e308, 0, -1e308]),
+        ({}, [5e5, 5e5 + 1e-9, 5e5 + 2e-9]),
+    ]):  # fmt: skip
+        cube = grid(tmp_path / f"{n}.zarr", cells, np.array(y, "float64"), attrs=attrs)
+        for ending in ("png", "svg", "json"):
+            cw("plot", cube, "-o", tmp_path / f"{n}.{ending}", timeout=20).ok()
+
+
 # --- outlines ---------------------------------------------------------------------------------------------------------
 
 

@@ -34,17 +34,19 @@ pub(crate) fn width(text: &str, size: f64) -> f64 {
 
 /// The text, cut to `room` pixels with an ellipsis where it is wider.
 pub(crate) fn cut(text: &str, size: f64, room: f64) -> String {
-    if width(text, size) <= room {
-        return text.to_owned();
-    }
-    let mut cut: Vec<char> = text.chars().collect();
-    while let Some(_last) = cut.pop() {
-        let short: String = cut.iter().collect::<String>().trim_end().to_owned() + "…";
-        if width(&short, size) <= room {
-            return short;
+    let (whole, rest) = (room / scale(size), width("…", size) / scale(size));
+    let mut wide = 0.0;
+    let mut short = 0;
+    for ((start, _), (_, advance)) in text.char_indices().zip(glyphs(text)) {
+        if wide + rest <= whole {
+            short = start;
+        }
+        wide += advance;
+        if wide > whole {
+            return text[..short].trim_end().to_owned() + "…";
         }
     }
-    "…".to_owned()
+    text.to_owned()
 }
 
 /// The text in lines of at most `room` pixels, broken at spaces; at most `most` lines, the last one cut.

@@ -12,7 +12,7 @@ use serde_json::{Map as Object, Value, json};
 
 const SCHEMA: &str = "https://vega.github.io/schema/vega-lite/v6.json";
 /// Cells of a map that are drawn one by one, each with what it says under the pointer; a larger map is one image.
-const SINGLE: usize = 20_000;
+const SINGLE: usize = 12_000;
 
 const VEGA: &str = include_str!("../assets/vega/vega.min.js");
 const VEGA_LITE: &str = include_str!("../assets/vega/vega-lite.min.js");

@@ -71,7 +71,7 @@ pub(super) fn lines(asked: &Asked<'_>, cube: OpenCube, prepared: Prepared, botto
     }
     let coarse = Coarse { sizes: IndexMap::new(), how: Blocks::Mean };
     // Of a value: its row in Vega-Lite.
-    let own = bytes(asked, values) + values * 600;
+    let own = bytes(asked, values, None) + values * 600;
     let plan = |p: &Prepared, c: &OpenCube, limits| p.plan_numbers(c, &coarse, own, limits);
     let ready = Ready::planned(cube.into(), prepared, Destination::Nothing, &asked.args.job, 0, None, plan)?;
     if asked.args.job.explain {
@@ -159,7 +159,7 @@ pub(super) fn histogram(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, C
         return Err(CliError::says(format!("a histogram shows one variable; there are {fields}"))
             .hint("name one with `--var`, and one statistic"));
     }
-    let own = bytes(asked, u64::from(asked.args.bins));
+    let own = bytes(asked, u64::from(asked.args.bins), None);
     let plan = |p: &Prepared, c: &OpenCube, limits| p.plan_beside(c, own, limits);
     let ready = Ready::planned(cube.into(), prepared, Destination::Nothing, &asked.args.job, 0, None, plan)?;
     if asked.args.job.explain {

@@ -98,7 +98,7 @@ pub(super) fn run(
     let coarse = Coarse { sizes, how: blocks };
     let outlines = outlines(asked, (&across, &up))?;
     let cells = (up.cells() * across.cells() * fields) as u64;
-    let own = bytes(asked, cells);
+    let own = bytes(asked, cells, Some((across.cells() as u64, up.cells() as u64)));
     let plan = |p: &Prepared, c: &OpenCube, limits| p.plan_numbers(c, &coarse, own, limits);
     let ready = Ready::planned(cube.into(), prepared, Destination::Nothing, &asked.args.job, 0, None, plan)?;
     if asked.args.job.explain {

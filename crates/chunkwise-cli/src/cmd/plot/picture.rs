@@ -46,18 +46,23 @@ pub(super) fn refuse_within(path: &str, cube: &OpenCube) -> Result<(), CliError>
     }
 }
 
-/// Bytes that drawing takes: pixels, what is written, and values on their way, of which there are so many.
-pub(super) fn bytes(asked: &Asked<'_>, values: u64) -> u64 {
-    let side = |given: Option<u32>| u64::from(given.unwrap_or(1300));
-    let pixels = side(asked.args.width) * side(asked.args.height);
+/// Bytes that drawing takes, beside those of values on their way to it: pixels, what is written, and a second form of the
+/// values, of which there are so many; `map` has the columns and rows of a map.
+pub(super) fn bytes(asked: &Asked<'_>, values: u64, map: Option<(u64, u64)>) -> u64 {
+    // Small cells are made larger, and axes and keys stand beside them.
+    let side = |given: Option<u32>, cells: Option<u64>| {
+        given.map_or_else(|| cells.map_or(900, |cells| cells.max(700) + 300), u64::from)
+    };
+    let pixels = side(asked.args.width, map.map(|m| m.0)) * side(asked.args.height, map.map(|m| m.1));
     // Of a pixel: itself, the cells behind it, its part of the file, which Vega-Lite has in several texts.
     let (each, beside) = match asked.format {
-        Format::Html => (48, 40 << 20),
-        Format::Json => (48, 32 << 20),
-        Format::Png | Format::Svg => (24, 4 << 20),
+        // A chart is no image.
+        Format::Html | Format::Json if map.is_none() => (8, 8 << 20),
+        Format::Html => (48, 28 << 20),
+        Format::Json => (48, 24 << 20),
+        Format::Png | Format::Svg => (20, 4 << 20),
     };
-    // Of a value: itself, by rows, sorted for its percentiles.
-    beside + pixels * each + values.saturating_mul(28)
+    beside + pixels * each + values.saturating_mul(12)
 }
 
 /// A picture that is to be written.

@@ -66,7 +66,7 @@ pub(super) fn run(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, CliErro
         return Err(CliError::says(format!("{zone_count} zones are too many for bars; at most {MOST_BARS} are drawn"))
             .hint("`chunkwise zonal` writes tables of any length"));
     }
-    let own = bytes(asked, rows.saturating_mul(columns.len() as u64)) + rows.saturating_mul(900);
+    let own = bytes(asked, rows.saturating_mul(columns.len() as u64), None) + rows.saturating_mul(900);
     let plan = |prepared: &_, cube: &_, limits: chunkwise::job::plan::Limits| {
         let rest = chunkwise::job::plan::Limits { memory: limits.memory.saturating_sub(own), ..limits };
         placed.plan(prepared, cube, rest).map(|mut plan| {
