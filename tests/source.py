@@ -10,7 +10,10 @@ import sys
 
 LONGEST = 600  # lines of a Rust or Python file
 # crate -> what must not be among all its dependencies, at any depth
-NEVER_BELOW = {"chunkwise-core": {"tokio", "zarrs", "object_store", "icechunk", "pyo3"}}
+NEVER_BELOW = {
+    "chunkwise-core": {"tokio", "zarrs", "object_store", "icechunk", "pyo3", "chunkwise_view"},
+    "chunkwise": {"chunkwise_view", "tiny_skia"},
+}
 # dependency -> the only crates that may name it
 NAMED_ONLY_BY = {
     "zarrs": {"chunkwise"},

@@ -13,6 +13,16 @@ chunkwise is linked with the libraries below, each under its own licence (SPDX);
 sources on crates.io. C sources within them: zstd (BSD-3-Clause), c-blosc (BSD-3-Clause) with LZ4 (BSD-2-Clause) and
 zlib (Zlib), bzip2 (bzip2-1.0.6).
 
+Within the program are also, with their licences beside them in `crates/chunkwise-view/assets`:
+
+| what | version | licence |
+| --- | --- | --- |
+| vega (`vega.min.js`) | 6.4.0 | BSD-3-Clause |
+| vega-lite (`vega-lite.min.js`) | 6.5.0 | BSD-3-Clause |
+| vega-embed (`vega-embed.min.js`) | 7.3.0 | BSD-3-Clause |
+| DejaVu Sans, cut to some scripts | 2.37 | Bitstream-Vera, changes in the public domain |
+| colour maps of matplotlib | 3.11.2 | CC0-1.0 (viridis, cividis, magma, inferno, plasma), Apache-2.0 (ColorBrewer, turbo) |
+
 | crate | version | licence |
 | --- | --- | --- |
 """

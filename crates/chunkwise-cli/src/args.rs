@@ -9,6 +9,7 @@ use crate::cmd::demo::DemoArgs;
 use crate::cmd::info::InfoArgs;
 use crate::cmd::ls::LsArgs;
 use crate::cmd::man::ManArgs;
+use crate::cmd::plot::PlotArgs;
 use crate::cmd::rasterize::RasterizeArgs;
 use crate::cmd::reduce::ReduceArgs;
 use crate::cmd::series::SeriesArgs;
@@ -98,6 +99,8 @@ pub(crate) enum Command {
     Zonal(ZonalArgs),
     /// Polygons as a cube of zones, on the grid of another cube.
     Rasterize(RasterizeArgs),
+    /// Maps, charts and histograms as PNG, SVG or Vega-Lite.
+    Plot(PlotArgs),
     /// Whether two cubes are equal, or where they differ.
     Compare(CompareArgs),
     /// Whether a cube is whole: each chunk decodes, labels and metadata agree.

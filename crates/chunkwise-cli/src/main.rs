@@ -43,6 +43,7 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Series(args) => cmd::series::run(args, common),
         Command::Zonal(args) => cmd::zonal::run(args, common),
         Command::Rasterize(args) => cmd::rasterize::run(args, common),
+        Command::Plot(args) => cmd::plot::run(args, common),
         Command::Compare(args) => cmd::compare::run(args, common),
         Command::Verify(args) => cmd::verify::run(args, common),
         Command::Completions(args) => cmd::completions::run(args),

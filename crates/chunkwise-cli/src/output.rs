@@ -2,7 +2,7 @@
 
 mod table;
 
-pub(crate) use table::{Overwrite, TableFile, TableTo, TableWriter, save};
+pub(crate) use table::{Overwrite, TableFile, TableTo, TableWriter, refuse_existing, save, save_bytes};
 
 use crate::exit::CliError;
 use serde_json::{Map, Value};

@@ -1,6 +1,7 @@
 //! Requests: what a user asks of a cube, made into stages, run, and given back as records or a new cube.
 
 mod coordinates;
+pub mod numbers;
 pub mod output;
 mod placement;
 pub mod plan;

@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod info;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod plot;
 pub(crate) mod rasterize;
 pub(crate) mod reduce;
 pub(crate) mod series;

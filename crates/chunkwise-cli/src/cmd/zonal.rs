@@ -81,7 +81,14 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
         }
     }
     let touch = Touch::ALL.into_iter().find(|t| t.name() == args.touch).unwrap_or_default();
-    let zones = zones(args, &cube, common)?;
+    let from = ZonesFrom {
+        text: &args.zones,
+        id: args.zone_id.as_deref(),
+        crs: args.zones_crs.as_deref(),
+        decode: &args.decode,
+        job: &args.job,
+    };
+    let zones = zones(&from, &cube, common)?;
     let to = destination(args.output.as_deref(), None, args.overwrite, &cube, common)?;
     let (placed, prepared) = PlacedZones::new(&cube, &ZonalRequest { of, statistics, touch }, &zones)?;
     let has_crs = matches!(&zones, ZonesOf::Polygons(zones) if zones.crs.is_some());
@@ -115,11 +122,23 @@ pub(crate) fn note_wide(wide: &[Value], common: &Common) {
     }
 }
 
+/// The words that say which zones are meant, and how they are read.
+pub(crate) struct ZonesFrom<'a> {
+    /// `--zones`.
+    pub(crate) text: &'a str,
+    /// `--zone-id`.
+    pub(crate) id: Option<&'a str>,
+    /// `--zones-crs`.
+    pub(crate) crs: Option<&'a str>,
+    pub(crate) decode: &'a DecodeArgs,
+    pub(crate) job: &'a JobArgs,
+}
+
 /// What `--zones` names: a file of polygons, a variable of the cube or of another, or a formula.
-fn zones(args: &ZonalArgs, cube: &OpenCube, common: &Common) -> Result<ZonesOf, CliError> {
-    let text = &args.zones;
+pub(crate) fn zones(args: &ZonesFrom<'_>, cube: &OpenCube, common: &Common) -> Result<ZonesOf, CliError> {
+    let text = args.text;
     if vector::is_vector(text) {
-        return Ok(ZonesOf::Polygons(polygons(text, args.zone_id.as_deref(), args.zones_crs.as_deref())?));
+        return Ok(ZonesOf::Polygons(polygons(text, args.id, args.crs)?));
     }
     let limits = Limits {
         memory: args.job.resources.memory_limit(),
@@ -131,7 +150,7 @@ fn zones(args: &ZonalArgs, cube: &OpenCube, common: &Common) -> Result<ZonesOf, 
         && let Some((location, variable)) = text.rsplit_once(':')
         && (location.contains("://") || Path::new(location).exists())
     {
-        let options_of = OpenOptions { decode: decode_options(&args.decode)?, storage: common.storage()? };
+        let options_of = OpenOptions { decode: decode_options(args.decode)?, storage: common.storage()? };
         let other = open_cube(location, &options_of)?;
         if !other.cube.variables.contains_key(variable) {
             let has: Vec<&str> = other.cube.data_variables().map(|v| v.name.as_str()).collect();
@@ -151,10 +170,10 @@ fn zones(args: &ZonalArgs, cube: &OpenCube, common: &Common) -> Result<ZonesOf, 
     Ok(ZonesOf::Raster(read_raster(cube, text, limits, &options)?))
 }
 
-/// The polygons of a file, in its CRS, or that of `--zones-crs`.
-pub(crate) fn polygons(path: &str, zone_id: Option<&str>, zones_crs: Option<&str>) -> Result<Zones, CliError> {
-    let mut zones = vector::read(path).and_then(|layer| layer.into_zones(path, zone_id)).map_err(CliError::of)?;
-    match zones_crs {
+/// The polygons of a file, in the CRS that it says, or in `own`; `id` is the property that names them.
+pub(crate) fn polygons(path: &str, id: Option<&str>, own: Option<&str>) -> Result<Zones, CliError> {
+    let mut zones = vector::read(path).and_then(|layer| layer.into_zones(path, id)).map_err(CliError::of)?;
+    match own {
         Some(own) if own.trim().eq_ignore_ascii_case("cube") => zones.crs = None,
         Some(crs) => zones.crs = Some(Crs::parse(crs).map_err(CliError::of)?),
         None if zones.crs.is_none() => {

@@ -95,6 +95,38 @@ pub(crate) fn save(records: &[Record], to: &TableTo) -> Result<(), CliError> {
     table.finish()
 }
 
+/// Refuses a file that exists and may not be replaced.
+///
+/// # Errors
+/// It does.
+pub(crate) fn refuse_existing(path: &str, overwrite: Overwrite) -> Result<(), CliError> {
+    match overwrite == Overwrite::No && Path::new(path).symlink_metadata().is_ok() {
+        true => Err(CliError::says(format!("the output `{path}` exists"))
+            .hint("pass `--overwrite` to replace it, or write elsewhere")),
+        false => Ok(()),
+    }
+}
+
+/// Bytes to a file, which is written aside and renamed.
+///
+/// # Errors
+/// The file exists and may not be replaced, or it cannot be written.
+pub(crate) fn save_bytes(bytes: &[u8], path: &str, overwrite: Overwrite) -> Result<(), CliError> {
+    refuse_existing(path, overwrite)?;
+    let aside = format!("{path}.{}.part", std::process::id());
+    let written = (|| -> io::Result<()> {
+        let mut file = File::create(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&aside, path)
+    })();
+    written.map_err(|source| {
+        // Nothing is left of what was not finished.
+        let _ = std::fs::remove_file(&aside);
+        CliError::of(TableWrite { path: path.to_owned(), source: source.into() })
+    })
+}
+
 /// A table in the making, row by row.
 pub(crate) struct TableWriter {
     path: String,
@@ -119,10 +151,7 @@ impl TableWriter {
     /// The file exists and may not be replaced, or it cannot be written.
     pub(crate) fn create(to: &TableTo) -> Result<TableWriter, CliError> {
         let path = &to.path;
-        if to.replace == Overwrite::No && Path::new(path).symlink_metadata().is_ok() {
-            return Err(CliError::says(format!("the output `{path}` exists"))
-                .hint("pass `--overwrite` to replace it, or write elsewhere"));
-        }
+        refuse_existing(path, to.replace)?;
         let aside = format!("{path}.{}.part", std::process::id());
         let file =
             File::create(&aside).map_err(|e| CliError::of(TableWrite { path: path.clone(), source: e.into() }))?;

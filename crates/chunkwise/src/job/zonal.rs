@@ -6,7 +6,7 @@ mod rasterize;
 pub use raster::{RasterZones, read_raster};
 pub use rasterize::{Burn, BurnCost, Burnt};
 
-use super::plan::{Limits, Planned, Refused};
+use super::plan::{Limits, Planned};
 use super::{JobError, OtherAxes, Over, Prepared, Record, Request, label_values, plane, prepare};
 use crate::exec::{Counters, RunOptions, StageSchedule, ZonalJob, ZoneTable, ZoneTiles, run_zones};
 use crate::open::OpenCube;
@@ -14,7 +14,6 @@ use chunkwise_core::crs::{Crs, CrsError, Georeference, Transformer};
 use chunkwise_core::cube::Labels;
 use chunkwise_core::grid::Indices;
 use chunkwise_core::plan::Stage;
-use chunkwise_core::plan::schedule::Target;
 use chunkwise_core::stat::Statistic;
 use chunkwise_core::zonal::{Cover, Polygon, Rows, Tally, Touch, Weighting, ZonalStatistic, cover};
 use serde_json::Value;
@@ -161,18 +160,7 @@ impl PlacedZones {
     /// It does not fit.
     pub fn plan(&self, prepared: &Prepared, cube: &OpenCube, limits: Limits) -> Result<Planned, JobError> {
         let own = prepared.results().zip(&self.tiles).map(|(s, t)| self.bytes(s, t, limits.threads)).max();
-        let own = own.unwrap_or(0);
-        let rest = Limits { memory: limits.memory.saturating_sub(own), ..limits };
-        let targets = vec![Target::Nothing; prepared.chains.len()];
-        match prepared.plan(cube, &targets, rest) {
-            Ok(mut plan) if limits.memory > own => {
-                plan.memory = plan.memory.saturating_add(own);
-                Ok(plan)
-            }
-            Ok(plan) => Err(Refused { needed: plan.memory.saturating_add(own).next_multiple_of(1 << 20) }.into()),
-            Err(JobError::Memory(refused)) => Err(Refused { needed: refused.needed.saturating_add(own) }.into()),
-            Err(other) => Err(other),
-        }
+        prepared.plan_beside(cube, own.unwrap_or(0), limits)
     }
 
     /// Bytes of tallies and of the table, beside what the walk takes.

@@ -43,7 +43,8 @@ fn card(cube: &Cube, variable: &Variable, layout: ArrayLayout) -> Card {
     let time = layout.dims.iter().find(|dim| cube.coordinate(dim).is_some_and(Variable::is_time));
     let roles = roles(&layout, space, time.map(String::as_str));
     let found = accesses(&layout, &roles);
-    let worst = found.iter().filter(|a| a.ask.placed == Placement::Aligned).map(Access::amplification).fold(1.0, f64::max);
+    let worst =
+        found.iter().filter(|a| a.ask.placed == Placement::Aligned).map(Access::amplification).fold(1.0, f64::max);
     let advice = if worst >= WORTH && roles.contains(&AxisRole::Series) { advice(&layout, &roles) } else { Vec::new() };
     Card { variables: vec![variable.name.clone()], accesses: found, advice, layout }
 }
@@ -120,8 +121,7 @@ impl Card {
     pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  {}", self.title())?;
         let rows = self.rows();
-        let widths: Vec<usize> =
-            (0..6).map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
+        let widths: Vec<usize> = (0..6).map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
         for row in &rows {
             write!(out, "    {}{}", row[0], " ".repeat(widths[0] - row[0].chars().count()))?;
             for (cell, width) in row.iter().zip(&widths).skip(1) {
