@@ -107,23 +107,34 @@ fn columns(records: &[Record]) -> Vec<&str> {
     names.into_iter().collect()
 }
 
+/// Records as rows of text, the heads first.
+pub(crate) fn cells(records: &[Record]) -> Vec<Vec<String>> {
+    let columns = columns(records);
+    let row = |r: &Record| columns.iter().map(|name| shown(r.get(*name).unwrap_or(&Value::Null))).collect();
+    let heads = columns.iter().map(|name| (*name).to_owned()).collect();
+    std::iter::once(heads).chain(records.iter().map(row)).collect()
+}
+
 fn write_table(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
     let columns = columns(records);
-    if columns.is_empty() {
-        return Ok(());
-    }
-    let cells: Vec<Vec<String>> = records
-        .iter()
-        .map(|r| columns.iter().map(|name| shown(r.get(*name).unwrap_or(&Value::Null))).collect())
-        .collect();
     let right: Vec<bool> =
         columns.iter().map(|name| records.iter().any(|r| r.get(*name).is_some_and(Value::is_number))).collect();
-    let widths: Vec<usize> = columns
-        .iter()
-        .enumerate()
-        .map(|(i, name)| cells.iter().map(|row| width(&row[i])).fold(width(name), usize::max))
-        .collect();
-    let mut line = |row: &[&str]| {
+    write_rows(&cells(records), &right, out)
+}
+
+/// Rows of text to stdout, the heads first; all columns but the first to the right.
+///
+/// # Errors
+/// As [`stdout`].
+pub(crate) fn aligned(rows: &[Vec<String>]) -> Result<(), CliError> {
+    let right: Vec<bool> = (0..rows.first().map_or(0, Vec::len)).map(|column| column > 0).collect();
+    stdout(|out| write_rows(rows, &right, out))
+}
+
+fn write_rows(rows: &[Vec<String>], right: &[bool], out: &mut dyn Write) -> io::Result<()> {
+    let widths: Vec<usize> =
+        (0..right.len()).map(|i| rows.iter().map(|row| width(&row[i])).fold(0, usize::max)).collect();
+    for row in rows.iter().filter(|row| !row.is_empty()) {
         let mut text = String::new();
         for (i, cell) in row.iter().enumerate() {
             let pad = " ".repeat(widths[i].saturating_sub(width(cell)));
@@ -138,11 +149,7 @@ fn write_table(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
                 text.push_str(&pad);
             }
         }
-        writeln!(out, "{}", text.trim_end())
-    };
-    line(&columns)?;
-    for row in &cells {
-        line(&row.iter().map(String::as_str).collect::<Vec<_>>())?;
+        writeln!(out, "{}", text.trim_end())?;
     }
     Ok(())
 }

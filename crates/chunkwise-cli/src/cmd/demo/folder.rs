@@ -11,6 +11,15 @@ const CUBE: &str = "cube.zarr";
 /// The cube until all of its chunks are written.
 const PART: &str = "cube.zarr.part";
 const MEAN: &str = "mean.zarr";
+/// Files that are made beside the cubes.
+const FILES: [&str; 6] = [
+    "elevation_zones.geojson",
+    "red_month_12.png",
+    "green_mean.png",
+    "ndvi_series.png",
+    "ndvi_zones.png",
+    "report.html",
+];
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what} `{path}`")]
@@ -64,7 +73,7 @@ impl DemoFolder {
             Err(TryLockError::Error(error)) => return Err(failed("lock", &marker)(error)),
         }
         let folder = DemoFolder { root, _lock: lock };
-        for made in [MEAN, CUBE, PART] {
+        for made in [MEAN, CUBE, PART].into_iter().chain(FILES) {
             folder.remove(made)?;
         }
         Ok(folder)
@@ -72,7 +81,8 @@ impl DemoFolder {
 
     fn remove(&self, name: &str) -> Result<(), CliError> {
         let path = self.root.join(name);
-        match fs::remove_dir_all(&path) {
+        let gone = if FILES.contains(&name) { fs::remove_file(&path) } else { fs::remove_dir_all(&path) };
+        match gone {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", &path)(error)),
             _ => Ok(()),
         }
@@ -86,6 +96,11 @@ impl DemoFolder {
     /// The temporal mean.
     pub(super) fn mean(&self) -> PathBuf {
         self.root.join(MEAN)
+    }
+
+    /// A file of the demo.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.root.join(name)
     }
 
     /// Makes the cube aside and puts it in its place once it is whole; what is not whole is removed.

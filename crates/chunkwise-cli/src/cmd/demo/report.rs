@@ -31,7 +31,11 @@ impl Page {
     pub(super) fn step(&mut self, title: &str, commands: &[String], cost: &str) {
         let _ = writeln!(self.0, "<h2>{}</h2>", escaped(title));
         if !commands.is_empty() {
-            let _ = writeln!(self.0, "<pre>{}</pre>", commands.iter().map(|c| format!("$ {}\n", escaped(c))).collect::<String>());
+            let _ = writeln!(
+                self.0,
+                "<pre>{}</pre>",
+                commands.iter().map(|c| format!("$ {}\n", escaped(c))).collect::<String>()
+            );
         }
         let _ = writeln!(self.0, "<p class=\"cost\">{}</p>", escaped(cost));
     }
