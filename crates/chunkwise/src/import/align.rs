@@ -416,7 +416,15 @@ impl Field<'_> {
                 weights.clear();
                 weights.extend((x.first..x.end).map(|c| x.weight(c, average, self.scale.0)));
                 let to = row * self.rect.columns as usize + column;
+                // As GDAL: where the cell that the centre lies in is missing, so is the new one.
+                let centre = (!average).then(|| {
+                    let (c, r) = (Reach::cell(x.from, size.0).first, Reach::cell(y.from, size.1).first);
+                    ((r - window.row) * window.columns + c - window.column) as usize
+                });
                 for layer in 0..layers {
+                    if centre.is_some_and(|at| !found.valid[layer * source + at]) {
+                        continue;
+                    }
                     let (mut sum, mut total) = (0.0, 0.0);
                     for r in y.first..y.end {
                         let across = y.weight(r, average, self.scale.1);

@@ -251,9 +251,17 @@ impl Import {
             .enumerate()
             .skip(1)
             .try_for_each(|(number, cells)| Ok(writer.write_whole(number, cells)?))
-            .and_then(|()| self.fill(&writer, counters, cancel));
+            .and_then(|()| {
+                // Of the coordinates, nothing is told.
+                let beside = writer.written();
+                self.fill(&writer, counters, cancel)?;
+                Ok(beside)
+            });
         match filled {
-            Ok(()) => Ok(writer.finish()?),
+            Ok(beside) => {
+                let all = writer.finish()?;
+                Ok(Written { chunks: all.chunks - beside.chunks, empty: all.empty - beside.empty, ..all })
+            }
             Err(ImportError::Interrupted) => Err(ImportError::Interrupted),
             Err(error) => {
                 // What can be gone on with stays; the first error is the one to tell.
@@ -277,7 +285,7 @@ impl Import {
     fn arrays(&self, zarr: ZarrVersion) -> Result<Vec<(ArraySpec, Vec<u8>)>, ImportError> {
         let mut arrays = self.spec.arrays(zarr)?;
         if let Some(transform) = self.stack.grid.transform {
-            let mappings = arrays.iter_mut().filter(|(a, _)| a.attrs.contains_key("crs_wkt"));
+            let mappings = arrays.iter_mut().filter(|(a, _)| a.attrs.contains_key("GeoTransform"));
             mappings.for_each(|(a, _)| {
                 a.attrs.insert("GeoTransform".to_owned(), transform.geotransform_text().into());
             });
