@@ -346,7 +346,7 @@ impl Field<'_> {
             return Some((Reach::between(a.0, b.0, size.0)?, Reach::between(a.1, b.1, size.1)?));
         }
         let (x, y) = self.points[row * self.rect.columns as usize + column];
-        let inside = |v: f64, n: u64| v >= 0.0 && v <= n as f64;
+        let inside = |v: f64, n: u64| v >= 0.0 && v < n as f64;
         if !inside(x, size.0) || !inside(y, size.1) {
             return None;
         }
