@@ -481,8 +481,12 @@ impl Reach {
 
     /// The cells between two coordinates.
     fn between(a: f64, b: f64, n: u64) -> Option<Reach> {
+        // Of two that are `NaN`, `min` and `max` would give the ends of the source.
+        if a.is_nan() || b.is_nan() {
+            return None;
+        }
         let (from, to) = (a.min(b).max(0.0), a.max(b).min(n as f64));
-        if !(from < to) {
+        if from >= to {
             return None;
         }
         let first = ((from + NUDGE).floor() as u64).min(n - 1);

@@ -16,7 +16,7 @@ pub mod source;
 mod stack;
 mod units;
 
-pub use error::ImportError;
+pub use error::{Difference, ImportError};
 pub use grid::{Grid, GridRequest, Resampling};
 pub use mosaic::Mosaic;
 pub use names::{BandPattern, TimePattern};
