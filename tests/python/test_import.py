@@ -147,6 +147,19 @@ def test_masks_and_alpha_are_missing_cells_or_left_alone(cw, tmp_path, data, nam
     np.testing.assert_array_equal(cube.data, tiffs.read(file))
 
 
+def test_a_mask_beside_a_file_counts(cw, tmp_path):
+    values = tiffs.field(40, 50, "uint16", bands=2)
+    file = tiffs.write(tmp_path / "a.tif", values)
+    hidden = np.random.default_rng(2).random((40, 50)) < 0.2
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(file, "r+") as source:
+        source.write_mask(~hidden)
+    assert (tmp_path / "a.tif.msk").exists()
+    expected = tiffs.read(file, masked=True)
+    assert expected.mask.sum() == 2 * hidden.sum() > 0
+    np.testing.assert_array_equal(imported(cw, tmp_path, [file], "--verify").data, expected.astype("f4").filled(np.nan))
+    np.testing.assert_array_equal(imported(cw, tmp_path, [file], "--masks", "ignore", "--overwrite").data, values)
+
+
 def test_files_that_are_no_grid_are_refused(cw, tmp_path, data):
     cw("import", data / "geotiff-samples/cog_gcps_ovr.tif", "-o", tmp_path / "a.zarr").refused("210 ground control points", "gdalwarp")
     rotated = tiffs.write(tmp_path / "r.tif", tiffs.field(20, 30), transform=Affine.translation(500000, 5e6) * Affine.rotation(20) * Affine.scale(30, -30))

@@ -188,7 +188,7 @@ impl Import {
         let chunk = four(&layout.chunks);
         let object = layout.shards.as_deref().map_or(chunk, four);
         let (rule, resampling) = (options.mosaic, options.resampling);
-        let made = Made { sources: &sources, stack: &stack, dtype: stack.dtype, rule };
+        let made = Made::new(&sources, &stack, rule);
         let units = Units::new(&made, [four(&layout.shape), chunk, object], memory, threads)?;
         let mut numbers = HashMap::new();
         let same_grid = sources.iter().map(|s| {

@@ -85,11 +85,11 @@ impl Stack {
             None => None,
             Some(band) => Some(chosen(&all, std::slice::from_ref(band))?[0].clone()),
         };
-        let mut slots: BTreeMap<i128, IndexMap<String, Vec<(String, Layer)>>> = BTreeMap::new();
+        let mut slots: BTreeMap<i128, IndexMap<String, IndexMap<String, Layer>>> = BTreeMap::new();
         for file in named {
             let scene = slots.entry(file.time).or_default().entry(file.scene).or_default();
             for (band, layer) in file.bands {
-                if let Some((_, other)) = scene.iter().find(|(b, _)| *b == band) {
+                if let Some(other) = scene.get(&band) {
                     return Err(ImportError::Differ(Box::new(Difference {
                         what: "nothing that is in their names",
                         one: sources[other.source].location().to_owned(),
@@ -99,7 +99,7 @@ impl Stack {
                         hint: "give one of them only".to_owned(),
                     })));
                 }
-                scene.push((band, layer));
+                scene.insert(band, layer);
             }
         }
         let times = options.time.is_some().then(|| slots.keys().copied().collect());
@@ -238,14 +238,13 @@ fn chosen(all: &[String], asked: &[String]) -> Result<Vec<String>, ImportError> 
 
 /// The scenes of one time, each with all bands.
 fn scenes_of(
-    scenes: IndexMap<String, Vec<(String, Layer)>>,
+    scenes: IndexMap<String, IndexMap<String, Layer>>,
     bands: &[String],
     by: Option<&String>,
 ) -> Result<Vec<Scene>, ImportError> {
-    let scene = |(name, found): (String, Vec<(String, Layer)>)| {
+    let scene = |(name, found): (String, IndexMap<String, Layer>)| {
         let layer = |band: &String| {
-            let layer = found.iter().find(|(b, _)| b == band).map(|(_, l)| l.clone());
-            layer.ok_or_else(|| {
+            found.get(band).cloned().ok_or_else(|| {
                 let problem = format!("has no band `{band}`, which other scenes have");
                 ImportError::unfit(
                     &name,
