@@ -103,7 +103,7 @@ mod tests {
             (42113, 2, 2, b"7\0\0\0"),
         ];
         let mut behind = 8 + 2 + 12 * tags.len() + 4;
-        let mut data = Vec::new();
+        let mut data: Vec<u8> = Vec::new();
         head.extend((tags.len() as u16).to_le_bytes());
         for (code, kind, count, value) in tags {
             head.extend(code.to_le_bytes());
