@@ -81,6 +81,7 @@ pub mod create;
 pub mod error;
 pub mod exec;
 pub mod export;
+pub mod import;
 pub mod job;
 pub mod memory;
 pub mod open;
