@@ -134,6 +134,7 @@ pub(crate) fn describe(open: &OpenCube) -> Result<Map<String, Value>, CliError> 
     let about = json!({
         "location": cube.location,
         "zarr_format": cube.zarr_format,
+        "form": open.store.form(),
         "dims": cube.dims,
         "coords": coords,
         "crs": crs::name(cube),
