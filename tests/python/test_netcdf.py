@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import xarray
 
-import ranges
 import runner
+import servers
 
 rng = np.random.default_rng(7)
 SMOOTH = (np.add.outer(np.sin(np.arange(30) / 5), np.cos(np.arange(50) / 9))[None] * 100 + np.arange(7)[:, None, None]).astype("float32")
@@ -463,8 +463,8 @@ def test_a_file_on_a_server_is_read(cw, data, tmp_path, file_server):
 
 @pytest.fixture
 def file_server(data):
-    with ranges.serve(data) as address:
-        yield address
+    with servers.Web(data) as web:
+        yield web.url("").rstrip("/")
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-import ranges
+import servers
 
 VALUES = np.arange(24, dtype="<i2").reshape(4, 6)
 ZARRAY = {"zarr_format": 2, "shape": [4, 6], "chunks": [2, 6], "dtype": "<i2", "compressor": None, "filters": None, "fill_value": None, "order": "C"}
@@ -126,5 +126,5 @@ def test_a_document_on_a_server_names_nothing_of_this_machine(cw, folder, web):
 
 @pytest.fixture
 def web(folder):
-    with ranges.serve(folder) as address:
-        yield address
+    with servers.Web(folder) as web:
+        yield web.url("").rstrip("/")

@@ -1,6 +1,7 @@
 //! The words of the command line. What they mean for a cube is found in `cmd`.
 
 use crate::bytes::Bytes;
+use crate::cmd::attrs::AttrsArgs;
 use crate::cmd::calc::CalcArgs;
 use crate::cmd::compare::CompareArgs;
 use crate::cmd::completions::CompletionsArgs;
@@ -83,6 +84,8 @@ pub(crate) enum Command {
     Info(InfoArgs),
     /// The tree of groups and arrays.
     Ls(LsArgs),
+    /// Show or change attributes of a group or variable, in place.
+    Attrs(AttrsArgs),
     /// Make an empty cube.
     Create(CreateArgs),
     /// Count, missing, min, max, mean and std of each variable.

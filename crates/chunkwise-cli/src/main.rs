@@ -36,6 +36,7 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Demo(args) => cmd::demo::run(args, common),
         Command::Info(args) => cmd::info::run(args, common),
         Command::Ls(args) => cmd::ls::run(args, common),
+        Command::Attrs(args) => cmd::attrs::run(args, common),
         Command::Create(args) => cmd::create::run(args, common),
         Command::Stats(args) => cmd::stats::run(args, common),
         Command::Reduce(args) => cmd::reduce::run(args, common),

@@ -1,5 +1,6 @@
 //! One file for each command: from its arguments to an exit code.
 
+pub(crate) mod attrs;
 pub(crate) mod calc;
 pub(crate) mod compare;
 pub(crate) mod completions;

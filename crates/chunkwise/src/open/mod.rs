@@ -9,6 +9,7 @@ mod labels;
 mod v2;
 mod v3;
 
+pub(crate) use json::{parse_kept, plain, written};
 pub use labels::Values;
 pub(crate) use labels::{LabelCache, is_small};
 pub(crate) use v3::fill_value;
