@@ -7,6 +7,8 @@ use crate::cmd::compare::CompareArgs;
 use crate::cmd::completions::CompletionsArgs;
 use crate::cmd::create::CreateArgs;
 use crate::cmd::demo::DemoArgs;
+#[cfg(feature = "geotiff")]
+use crate::cmd::import::ImportArgs;
 use crate::cmd::info::InfoArgs;
 use crate::cmd::ls::LsArgs;
 use crate::cmd::man::ManArgs;
@@ -88,6 +90,9 @@ pub(crate) enum Command {
     Attrs(AttrsArgs),
     /// Make an empty cube.
     Create(CreateArgs),
+    /// Make a cube of GeoTIFFs: stacks by the times and bands in their names, mosaics, on one grid.
+    #[cfg(feature = "geotiff")]
+    Import(ImportArgs),
     /// Count, missing, min, max, mean and std of each variable.
     Stats(StatsArgs),
     /// Statistics over dimensions, cycles and windows.

@@ -447,7 +447,7 @@ fn note_outside(found: &BTreeMap<String, u64>) {
 }
 
 /// The command line, for the history of what is written.
-fn words() -> String {
+pub(crate) fn words() -> String {
     let quoted = |w: String| if w.contains(' ') { format!("'{w}'") } else { w };
     let mut words = Vec::new();
     let mut given = std::env::args().skip(1);

@@ -38,6 +38,8 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Ls(args) => cmd::ls::run(args, common),
         Command::Attrs(args) => cmd::attrs::run(args, common),
         Command::Create(args) => cmd::create::run(args, common),
+        #[cfg(feature = "geotiff")]
+        Command::Import(args) => cmd::import::run(args, common),
         Command::Stats(args) => cmd::stats::run(args, common),
         Command::Reduce(args) => cmd::reduce::run(args, common),
         Command::Calc(args) => cmd::calc::run(args, common),

@@ -9,6 +9,7 @@ pub use chunks::default_chunks;
 use crate::write::{
     ArraySpec, CodecChoice, CubeWriter, Existing, Output, WriteError, Written, ZarrVersion, labels_to_array,
 };
+use chunkwise_core::crs::{Crs, grid_mapping_attributes};
 use chunkwise_core::cube::{Attrs, Cube, DataType, Labels, Variable};
 use chunkwise_core::dtype::{DType, Scalar};
 use indexmap::IndexMap;
@@ -58,6 +59,27 @@ pub struct CrsAttrs {
     pub x: Attrs,
     /// Attributes of the axis along y.
     pub y: Attrs,
+}
+
+impl CrsAttrs {
+    /// What CF and GDAL ask for a CRS.
+    pub fn of(crs: &Crs) -> CrsAttrs {
+        let attrs = |list: &[(&str, &str)]| -> Attrs {
+            list.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
+        };
+        let (x, y) = if crs.is_geographic() {
+            (
+                attrs(&[("standard_name", "longitude"), ("units", "degrees_east"), ("axis", "X")]),
+                attrs(&[("standard_name", "latitude"), ("units", "degrees_north"), ("axis", "Y")]),
+            )
+        } else {
+            (
+                attrs(&[("standard_name", "projection_x_coordinate"), ("units", "m"), ("axis", "X")]),
+                attrs(&[("standard_name", "projection_y_coordinate"), ("units", "m"), ("axis", "Y")]),
+            )
+        };
+        CrsAttrs { mapping: grid_mapping_attributes(crs, None), x, y }
+    }
 }
 
 /// Lengths along the dimensions of a variable, in their order.

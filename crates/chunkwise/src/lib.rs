@@ -81,6 +81,7 @@ pub mod compare;
 pub mod create;
 pub mod error;
 pub mod exec;
+pub mod import;
 pub mod job;
 pub mod memory;
 pub mod open;

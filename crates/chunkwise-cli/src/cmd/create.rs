@@ -11,7 +11,7 @@ use chunkwise::store::secret::mask;
 use chunkwise::store::{LocalStore, Store};
 use chunkwise::write::{CodecChoice, Existing, JournalHead, Output, Place, WriteError, ZarrVersion};
 use chunkwise_core::cf::decode::DecodeOptions;
-use chunkwise_core::crs::{Crs, grid_mapping_attributes};
+use chunkwise_core::crs::Crs;
 use chunkwise_core::cube::{Attrs, Labels};
 use chunkwise_core::dtype::DType;
 use clap::Args;
@@ -331,19 +331,5 @@ fn read_attrs(file: &str) -> Result<Attrs, CliError> {
 pub(crate) fn crs_attrs(text: &str) -> Result<CrsAttrs, CliError> {
     let crs = Crs::parse(text)
         .map_err(|e| CliError::says(format!("`{text}` is no CRS: {e}")).hint("write `EPSG:CODE`, WKT or PROJJSON"))?;
-    let attrs = |list: &[(&str, &str)]| -> Attrs {
-        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
-    };
-    let (x, y) = if crs.is_geographic() {
-        (
-            attrs(&[("standard_name", "longitude"), ("units", "degrees_east"), ("axis", "X")]),
-            attrs(&[("standard_name", "latitude"), ("units", "degrees_north"), ("axis", "Y")]),
-        )
-    } else {
-        (
-            attrs(&[("standard_name", "projection_x_coordinate"), ("units", "m"), ("axis", "X")]),
-            attrs(&[("standard_name", "projection_y_coordinate"), ("units", "m"), ("axis", "Y")]),
-        )
-    };
-    Ok(CrsAttrs { mapping: grid_mapping_attributes(&crs, None), x, y })
+    Ok(CrsAttrs::of(&crs))
 }

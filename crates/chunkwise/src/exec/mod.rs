@@ -6,6 +6,7 @@
 //! patches or segments run as partitions of their own ([`run_partition`]) and are finished elsewhere ([`finish`]).
 
 mod cache;
+pub(crate) mod each;
 mod feed;
 mod fold;
 mod leaf;
