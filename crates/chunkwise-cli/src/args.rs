@@ -1,6 +1,8 @@
 //! The words of the command line. What they mean for a cube is found in `cmd`.
 
 use crate::bytes::Bytes;
+#[cfg(feature = "geotiff")]
+use crate::cmd::append::AppendArgs;
 use crate::cmd::attrs::AttrsArgs;
 use crate::cmd::calc::CalcArgs;
 use crate::cmd::compare::CompareArgs;
@@ -88,6 +90,9 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// Show or change attributes of a group or variable, in place.
     Attrs(AttrsArgs),
+    /// Add NetCDF files, references or Zarr cubes to the end of a cube.
+    #[cfg(feature = "geotiff")]
+    Append(AppendArgs),
     /// Make an empty cube.
     Create(CreateArgs),
     /// Make a cube of GeoTIFFs: stacks by the times and bands in their names, mosaics, on one grid.

@@ -37,6 +37,8 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Info(args) => cmd::info::run(args, common),
         Command::Ls(args) => cmd::ls::run(args, common),
         Command::Attrs(args) => cmd::attrs::run(args, common),
+        #[cfg(feature = "geotiff")]
+        Command::Append(args) => cmd::append::run(args, common),
         Command::Create(args) => cmd::create::run(args, common),
         #[cfg(feature = "geotiff")]
         Command::Import(args) => cmd::import::run(args, common),

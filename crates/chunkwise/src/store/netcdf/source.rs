@@ -5,8 +5,13 @@ use hdf5_reader::error::Error as Hdf5Error;
 use hdf5_reader::{BlockCacheStorage, RangeRequestStorage, Storage};
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Local files that are kept open, of all sources together; those beyond are opened for each read, as systems allow few.
+const KEPT_OPEN: usize = 256;
+static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Blocks in which the metadata of a remote file are asked for, and how many are kept.
 const BLOCK: usize = 64 << 10;
@@ -24,6 +29,7 @@ pub(super) struct Source {
 #[derive(Debug)]
 enum Bytes {
     File(File),
+    Path(PathBuf),
     Object { store: Arc<dyn Store>, key: String },
 }
 
@@ -40,7 +46,13 @@ impl Source {
         };
         let file = File::open(path).map_err(failed)?;
         let len = file.metadata().map_err(failed)?.len();
-        Ok(Source { location: location.clone(), len, bytes: Bytes::File(file) })
+        let bytes = if OPEN.fetch_add(1, Relaxed) < KEPT_OPEN {
+            Bytes::File(file)
+        } else {
+            OPEN.fetch_sub(1, Relaxed);
+            Bytes::Path(path.to_owned())
+        };
+        Ok(Source { location: location.clone(), len, bytes })
     }
 
     /// An object of a store, `location` for messages.
@@ -73,20 +85,30 @@ impl Source {
             key: ".".to_owned(),
             source,
         };
-        match &self.bytes {
-            Bytes::File(file) => {
+        let opened;
+        let file = match &self.bytes {
+            Bytes::File(file) => Some(file),
+            Bytes::Path(path) => {
+                opened = File::open(path).map_err(failed)?;
+                Some(&opened)
+            }
+            Bytes::Object { .. } => None,
+        };
+        match (file, &self.bytes) {
+            (Some(file), _) => {
                 let size = usize::try_from(len).map_err(|e| failed(io::Error::other(e)))?;
                 onto.try_reserve_exact(size).map_err(|e| failed(io::Error::other(e)))?;
                 let start = onto.len();
                 onto.resize(start + size, 0);
                 crate::store::zip::read_at(file, &mut onto[start..], at).map_err(failed)
             }
-            Bytes::Object { store, key } => {
+            (None, Bytes::Object { store, key }) => {
                 let range = ByteRange::Bounded { start: at, len };
                 let found = store.get(key, range)?.ok_or(StoreError::NotFound { location })?;
                 onto.extend_from_slice(&found);
                 Ok(())
             }
+            (None, _) => Ok(()),
         }
     }
 
@@ -98,8 +120,16 @@ impl Source {
         };
         let plain = Arc::new(RangeRequestStorage::new(self.len, read));
         match self.bytes {
-            Bytes::File(_) => plain,
+            Bytes::File(_) | Bytes::Path(_) => plain,
             Bytes::Object { .. } => Arc::new(BlockCacheStorage::new(plain, BLOCK, BLOCKS)),
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Bytes::File(_) = self.bytes {
+            OPEN.fetch_sub(1, Relaxed);
         }
     }
 }
