@@ -13,7 +13,7 @@ import zarr
 
 from small import build
 
-COMMANDS = ["demo", "info", "ls", "create", "import", "stats", "reduce", "calc", "series", "zonal", "rasterize", "plot", "compare", "verify", "completions", "man"]
+COMMANDS = ["demo", "info", "ls", "create", "import", "append", "attrs", "stats", "reduce", "calc", "series", "zonal", "rasterize", "plot", "compare", "verify", "completions", "man"]
 
 
 def bash(script):

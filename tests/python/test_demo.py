@@ -83,23 +83,45 @@ def test_the_mean_is_that_of_numpy(demo):
 def test_known_figures(demo):
     _, run = demo
     result = run.json
-    series = result["series"]["result"]
-    assert [row["time"][:7] for row in series] == [f"2024-{m:02}" for m in range(1, 13)]
-    assert [row["ndvi"] for row in series] == pytest.approx(NDVI, abs=0.02)
-    stats = {row["band"]: row for row in result["stats"]["result"]}
-    assert list(stats) == BANDS
-    assert stats["green"]["mean"] == pytest.approx(11498.5, abs=2)
-    assert {(row["count"], row["missing"]) for row in stats.values()} == {(12_000_000, 0)}
-    taken = {row["access"]: (row["chunks"], row["decoded_bytes"]) for row in result["access"]["result"]}
-    assert list(taken.values()) == [(12, 6_000_000), (16, 8_000_000), (48, 24_000_000), (192, 96_000_000)]
-    moved = {name: (result[name]["chunks"], result[name]["decoded_bytes"]) for name in ("make", "mean", "series", "stats")}
-    assert moved == {"make": (192, 96e6), "mean": (192, 96e6), "series": (12, 6e6), "stats": (192, 96e6)}
-    assert result["structure"]["result"]["crs"] == "EPSG:32610"
+    assert list(result)[:7] == ["cube", "chunks", "ndvi_series", "zones_last_month", "zones_all_months", "green_mean", "files"]
+    assert result["ndvi_series"] == pytest.approx(NDVI, abs=0.02)
+    assert result["green_mean"] == pytest.approx(11498.5, abs=2)
+    zones = result["zones_last_month"]
+    assert [z["zone"] for z in zones] == [1, 2, 3, 4, 5]
+    assert [z["label"] for z in zones] == ["Low", "Medium-Low", "Medium", "Medium-High", "High"]
+    assert [z["mean"] for z in zones] == pytest.approx([0.423, 0.410, 0.397, 0.385, 0.374], abs=0.0015)
+    assert {z["count"] for z in zones} == {200_000} and {z["count"] for z in result["zones_all_months"]} == {2_400_000}
+    chunks = result["chunks"]
+    assert chunks["chunks_per_dimension"] == {"time": 12, "band": 1, "y": 4, "x": 4}
+    assert (chunks["chunk_count"], chunks["chunk_bytes"]) == (192, 500_000)
+    taken = [(row["chunks"], row["requests"], row["bytes"]) for row in chunks["access"]]
+    assert [taken[i] for i in (0, 1, 2, 4)] == [(12, 12, 6e6), (16, 16, 8e6), (48, 48, 24e6), (192, 192, 96e6)]
+    # A box of 500 cells at any of 501 places along a side: as counted one by one.
+    side = sum((o + 499) // 250 - o // 250 + 1 for o in range(501)) / 501
+    assert taken[3][0] == pytest.approx(12 * side**2)
+    steps = result["steps"]
+    assert [row["time"][:7] for row in steps["series"]["result"]] == [f"2024-{m:02}" for m in range(1, 13)]
+    stats = {row["band"]: row for row in steps["stats"]["result"]}
+    assert list(stats) == BANDS and {(row["count"], row["missing"]) for row in stats.values()} == {(12_000_000, 0)}
+    moved = {name: (steps[name]["chunks"], steps[name]["decoded_bytes"]) for name in ("make", "mean", "series", "zones", "stats")}
+    assert moved == {"make": (192, 96e6), "mean": (192, 96e6), "series": (12, 6e6), "zones": (192, 96e6), "stats": (192, 96e6)}
+    assert steps["structure"]["result"]["crs"] == "EPSG:32610"
+
+
+def test_ndvi_of_zones_is_that_of_numpy(demo):
+    folder, run = demo
+    with xarray.open_zarr(folder / "chunkwise-demo/cube.zarr") as opened:
+        red, nir = (opened["data"].sel(band=b).values.astype(float) for b in ("red", "nir"))
+    ndvi = (nir - red) / (nir + red)
+    last = [ndvi[-1, z * 200 : (z + 1) * 200].mean() for z in range(5)]
+    every = [ndvi[:, z * 200 : (z + 1) * 200].mean() for z in range(5)]
+    assert [z["mean"] for z in run.json["zones_last_month"]] == pytest.approx(last, rel=1e-12)
+    assert [z["mean"] for z in run.json["zones_all_months"]] == pytest.approx(every, rel=1e-12)
 
 
 def test_the_commands_shown_give_what_is_shown(demo, cw):
     folder, run = demo
-    result = run.json
+    steps = run.json["steps"]
 
     def again(command, *more):
         first, *words = shlex.split(command)
@@ -107,16 +129,37 @@ def test_the_commands_shown_give_what_is_shown(demo, cw):
         return cw(*words, *more, cwd=folder).ok()
 
     for step in ("structure", "series", "stats"):
-        assert again(result[step]["command"]).json == result[step]["result"], step
-    for command, row in zip(result["access"]["command"], result["access"]["result"], strict=True):
+        assert again(steps[step]["command"]).json == steps[step]["result"], step
+    last, every = (again(command).json for command in steps["zones"]["command"])
+    assert every == steps["zones"]["result"]["rows"] and len(last) == 5
+    card, *plans = steps["access"]["command"]
+    assert again(card).json["access"] == [run.json["chunks"]]
+    rows = run.json["chunks"]["access"]
+    for command, row in zip(plans, (rows[0], rows[1], rows[2], rows[4]), strict=True):
         plan = again(command).json
-        assert (plan["chunks"], plan["decoded_bytes"]) == (row["chunks"], row["decoded_bytes"]), command
-    again(result["mean"]["command"], "--overwrite")
+        assert (plan["chunks"], plan["requests"], plan["decoded_bytes"]) == (row["chunks"], row["requests"], row["bytes"]), command
+    for picture in ("red_month_12", "green_mean", "ndvi_series", "ndvi_zones"):
+        again(steps[picture]["command"].replace(f"{picture}.png", "again.png"), "--overwrite", "--quiet")
+        made = folder / "chunkwise-demo"
+        assert (made / "again.png").read_bytes() == (made / f"{picture}.png").read_bytes(), picture
+        (made / "again.png").unlink()
+    again(steps["mean"]["command"], "--overwrite")
     # the empty cube has the structure of the full one
-    again(result["make"]["command"].replace("chunkwise-demo/cube.zarr", "empty.zarr"))
+    again(steps["make"]["command"].replace("chunkwise-demo/cube.zarr", "empty.zarr"))
     empty, full = (cw("info", p, cwd=folder).ok().json for p in ("empty.zarr", "chunkwise-demo/cube.zarr"))
     assert empty["dims"] == full["dims"] and empty["coords"] == full["coords"] and empty["bounds"] == full["bounds"]
     assert empty["variables"][0]["chunks"] == full["variables"][0]["chunks"]
+
+
+def test_the_report_opens_offline_and_has_all_in_it(demo):
+    folder, run = demo
+    page = (folder / "chunkwise-demo/report.html").read_text()
+    assert "http:" not in page.replace("http://www.w3.org", "") and "https:" not in page and "<script" not in page
+    assert page.count("src=\"data:image/png;base64,") == 4 and "<link" not in page
+    for words in ("Red Band - Month 12", "Green Band - Temporal Mean", "Medium-High", "62500 ×", "chunkwise zonal", "peak memory", "series of a pixel"):
+        assert words in page, words
+    files = [folder / f for f in run.json["files"]]
+    assert all(f.exists() for f in files) and files[-1].name == "report.html"
 
 
 def test_peak_memory_is_within_the_budget(demo, cw, tmp_path):
@@ -133,7 +176,7 @@ def test_peak_memory_is_within_the_budget(demo, cw, tmp_path):
 def test_it_prints_for_people(cw, tmp_path):
     run = cw("demo", "-o", "my demo", cwd=tmp_path, json=False).ok()
     text = run.out.decode()
-    for words in ("$ chunkwise info 'my demo/cube.zarr'", "12  6.0 MB", "192  96.0 MB", "EPSG:32610", "green", "peak memory"):
+    for words in ("$ chunkwise info 'my demo/cube.zarr'", "12   6.0 MB", "192  96.0 MB", "Medium-High", "report.html", "EPSG:32610", "green", "peak memory"):
         assert words in text, f"{words!r} is not in\n{text}"
 
 

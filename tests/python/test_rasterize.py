@@ -116,3 +116,33 @@ def test_layout_explain_and_refusals(cw, grid, tmp_path):
     assert not (tmp_path / "o.zarr").exists()
     # What was there before is whole.
     assert int((zones(tmp_path / "z.zarr") == 0).sum()) == 400
+
+
+def test_a_geotiff_on_the_same_grid_is_zones(cw, data, tmp_path):
+    folder = data / "s2-l1c-slovenia"
+    ask = ["zonal", folder / "series.zarr", "--var", "dem", "--with", "mean,count,min"]
+    rows = cw(*ask, "--zones", folder / "lulc.tif").ok().json
+    with rasterio.open(folder / "lulc.tif") as tif:
+        classes = tif.read(1, masked=True)
+    with xr.open_zarr(folder / "series.zarr") as cube:
+        dem = cube["dem"].squeeze().values
+    for row in rows:
+        own = dem[(classes == row["zone"]).filled(False)]
+        assert (row["count"], row["min"]) == (own.size, own.min()) and row["mean"] == pytest.approx(own.mean(), rel=1e-9)
+    assert [r["zone"] for r in rows] == sorted(set(classes.compressed().tolist()))
+    # South up, west to the right: the same cells.
+    with rasterio.open(folder / "lulc.tif") as tif:
+        about = tif.profile | {"transform": tif.transform @ rasterio.Affine.translation(tif.width, tif.height) @ rasterio.Affine.scale(-1, -1)}
+        with rasterio.open(tmp_path / "turned.tif", "w", **about) as turned:
+            turned.write(tif.read()[:, ::-1, ::-1])
+    assert cw(*ask, "--zones", tmp_path / "turned.tif").ok().json == rows
+    # Another grid, another CRS, no grid.
+    with rasterio.open(folder / "lulc.tif") as tif:
+        for name, change in {"shifted": {"transform": tif.transform @ rasterio.Affine.translation(1, 0)}, "crs": {"crs": "EPSG:32634"}}.items():
+            with rasterio.open(tmp_path / f"{name}.tif", "w", **(tif.profile | change)) as other:
+                other.write(tif.read())
+    cw(*ask, "--zones", tmp_path / "shifted.tif").refused("another grid", "101 × 100", "465[0-9.]+ … 466[0-9.]+")
+    cw(*ask, "--zones", tmp_path / "crs.tif").refused("32634", "32633")
+    (tmp_path / "cut.tif").write_bytes((folder / "lulc.tif").read_bytes()[:200])
+    cw(*ask, "--zones", tmp_path / "cut.tif").refused("cut.tif")
+    cw(*ask, "--zones", tmp_path / "none.tif").refused("none.tif")

@@ -1,6 +1,9 @@
 //! The words of the command line. What they mean for a cube is found in `cmd`.
 
 use crate::bytes::Bytes;
+#[cfg(feature = "geotiff")]
+use crate::cmd::append::AppendArgs;
+use crate::cmd::attrs::AttrsArgs;
 use crate::cmd::calc::CalcArgs;
 use crate::cmd::compare::CompareArgs;
 use crate::cmd::completions::CompletionsArgs;
@@ -89,9 +92,14 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// Make an empty cube.
     Create(CreateArgs),
-    /// Make a cube of GeoTIFFs: stacks by the times and bands in their names, mosaics, on one grid.
+    /// Make a cube of files: GeoTIFFs as stacks and mosaics on one grid, NetCDF, references, Zarr.
     #[cfg(feature = "geotiff")]
     Import(ImportArgs),
+    /// Add NetCDF files, references or Zarr cubes to the end of a cube.
+    #[cfg(feature = "geotiff")]
+    Append(AppendArgs),
+    /// Show or change attributes of a group or variable, in place.
+    Attrs(AttrsArgs),
     /// Count, missing, min, max, mean and std of each variable.
     Stats(StatsArgs),
     /// Statistics over dimensions, cycles and windows.

@@ -36,6 +36,9 @@ fn run(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Demo(args) => cmd::demo::run(args, common),
         Command::Info(args) => cmd::info::run(args, common),
         Command::Ls(args) => cmd::ls::run(args, common),
+        Command::Attrs(args) => cmd::attrs::run(args, common),
+        #[cfg(feature = "geotiff")]
+        Command::Append(args) => cmd::append::run(args, common),
         Command::Create(args) => cmd::create::run(args, common),
         #[cfg(feature = "geotiff")]
         Command::Import(args) => cmd::import::run(args, common),

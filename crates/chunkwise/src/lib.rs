@@ -67,13 +67,14 @@
 //! | [`open`](mod@open), [`store`] | from a location to a cube; the stores |
 //! | [`job`] | requests, plans, records and result cubes |
 //! | [`exec`], [`sink`] | running stages and partitions; where finished values go |
-//! | [`create`](mod@create), [`write`](mod@write) | new cubes, and cells of cubes that exist |
+//! | [`create`](mod@create), [`write`](mod@write), [`attrs`] | new cubes, cells and attributes of cubes that exist |
 //! | [`codec`] | codecs, and those of your own |
 //! | [`memory`] | the budget, and what the process holds |
 //!
 //! The examples of this crate fill a cube from several threads (`fill_cube`), write the mean of a formula
 //! (`ndvi_mean`), and run the partitions of a serialised plan by workers (`partitions`).
 
+pub mod attrs;
 pub mod chunk;
 pub mod codec;
 pub mod compare;

@@ -8,6 +8,9 @@ use clap::Args;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples (on what `chunkwise demo` made):\n  chunkwise calc chunkwise-demo/cube.zarr 'ndvi = (nir - red) / (nir + red)' -o ndvi.zarr\n  chunkwise calc chunkwise-demo/cube.zarr 'ndvi = (nir - red) / (nir + red)' --isel time=-1 -o ndvi.tif"
+)]
 pub(crate) struct CalcArgs {
     /// The cube.
     pub(crate) cube: String,

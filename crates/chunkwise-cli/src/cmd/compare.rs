@@ -12,6 +12,9 @@ use serde_json::Value;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example (on what `chunkwise demo` made):\n  chunkwise compare chunkwise-demo/cube.zarr chunkwise-demo/cube.zarr"
+)]
 pub(crate) struct CompareArgs {
     /// A cube.
     pub(crate) a: String,

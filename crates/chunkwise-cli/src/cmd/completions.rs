@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory as _};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example (on what `chunkwise demo` made):\n  chunkwise completions bash")]
 pub(crate) struct CompletionsArgs {
     /// The shell.
     pub(crate) shell: clap_complete::Shell,

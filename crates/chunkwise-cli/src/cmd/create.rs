@@ -25,6 +25,9 @@ use std::sync::Arc;
 const VARIABLE: &str = "data";
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example (on what `chunkwise demo` made):\n  chunkwise create -o empty.zarr --dim time=12 --dim y=100 --dim x=100 --dtype uint16 --chunk time=1,y=50,x=50"
+)]
 pub(crate) struct CreateArgs {
     /// The new cube: `CUBE` or `CUBE:GROUP`.
     #[arg(short, long, value_name = "CUBE[:GROUP]")]

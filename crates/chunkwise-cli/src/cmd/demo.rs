@@ -43,6 +43,7 @@ const NDVI: &str = "ndvi = (nir - red) / (nir + red)";
 const PIXEL: &str = "y=500,x=500";
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  chunkwise demo -o chunkwise-demo")]
 pub(crate) struct DemoArgs {
     /// Folder that is made; one that an earlier run made is made anew.
     #[arg(short, long, default_value = "chunkwise-demo")]

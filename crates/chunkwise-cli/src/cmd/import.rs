@@ -30,16 +30,28 @@ use std::time::Instant;
 const NAMED: usize = 4;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples (on what `chunkwise demo` made):\n  chunkwise calc chunkwise-demo/mean.zarr 'mean = data' -o mean.tif\n  chunkwise import mean.tif -o imported.zarr"
+)]
 pub(crate) struct ImportArgs {
-    /// GeoTIFFs.
+    /// GeoTIFFs; or cubes: NetCDF files, references, Zarr.
     #[arg(required = true, value_name = "FILES")]
     pub(crate) files: Vec<String>,
     /// The new cube.
     #[arg(short, long, value_name = "CUBE")]
     pub(crate) output: String,
-    /// Name of the variable.
-    #[arg(long, value_name = "NAME", default_value = "data")]
-    pub(crate) var: String,
+    /// Name of the variable of GeoTIFFs [default: data]; of cubes: only this variable and its coordinates (may be given again).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) var: Vec<String>,
+    /// Of several cubes: the dimension along which they lie one behind the other, in the order of their labels.
+    #[arg(long, value_name = "DIM", help_heading = "Cubes")]
+    pub(crate) concat: Option<String>,
+    /// Of cubes that are packed in different ways: decode values to floats.
+    #[arg(long, help_heading = "Cubes")]
+    pub(crate) decode: bool,
+    /// Of cubes: where the budget makes it necessary, decode chunks more than 4 times on average.
+    #[arg(long, help_heading = "Cubes")]
+    pub(crate) allow_redecode: bool,
     /// Where the time is in the name of a file: as `strptime` writes it, `%Y%m%d`, or a regular expression with one group.
     #[arg(long, value_name = "PATTERN", help_heading = "Files")]
     pub(crate) time_from: Option<String>,
@@ -112,6 +124,14 @@ impl From<ImportError> for CliError {
 
 pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliError> {
     let began = Instant::now();
+    if crate::cmd::cubes::are_cubes(&args.files)? {
+        return crate::cmd::cubes::run(args, common);
+    }
+    let variable = match args.var.as_slice() {
+        [] => "data",
+        [one] => one,
+        _ => return Err(CliError::says("GeoTIFFs make one variable, and several names were given with `--var`")),
+    };
     let (place, group) = place(&args.output, common)?;
     if !group.is_empty() {
         return Err(CliError::says(format!("`-o {}`: an import is a cube of its own, not a group", args.output))
@@ -119,7 +139,7 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
     }
     let (memory, threads) = (args.resources.memory_limit(), args.resources.threads().get());
     let mut inputs = Vec::new();
-    let options = options(args, &mut inputs, common)?;
+    let options = options(args, variable, &mut inputs, common)?;
     let masks = if args.masks == "use" { Masks::Use } else { Masks::Ignore };
     let files = OpenFiles::new(2 * threads);
     let open = |file: &str| GeoTiff::open(Path::new(file), masks, &files).map(|f| Arc::new(f) as Arc<dyn Source>);
@@ -175,7 +195,7 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
         if let Value::Object(report) = &mut report {
             for (key, value) in [
                 ("location", json!(args.output)),
-                ("variable", json!(args.var)),
+                ("variable", json!(variable)),
                 ("empty_chunks", json!(written.empty)),
                 ("written_bytes", json!(written.bytes)),
                 ("verified", json!(args.verify)),
@@ -204,7 +224,7 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
 }
 
 /// Whether an unfinished cube lies in a folder.
-fn unfinished(location: &str) -> bool {
+pub(crate) fn unfinished(location: &str) -> bool {
     Path::new(location).join(chunkwise::write::JOURNAL).exists()
 }
 
@@ -230,7 +250,12 @@ fn told(plan: &Explained) -> Vec<String> {
 }
 
 /// What the command line asks for.
-fn options(args: &ImportArgs, inputs: &mut Vec<String>, common: &Common) -> Result<ImportOptions, CliError> {
+fn options(
+    args: &ImportArgs,
+    variable: &str,
+    inputs: &mut Vec<String>,
+    common: &Common,
+) -> Result<ImportOptions, CliError> {
     let target = match (&args.like, &args.res) {
         (Some(like), _) => {
             let cube = open_cube(like, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
@@ -250,7 +275,7 @@ fn options(args: &ImportArgs, inputs: &mut Vec<String>, common: &Common) -> Resu
     }
     let codec = args.layout.codec.as_deref().map(str::parse::<CodecChoice>).transpose()?;
     Ok(ImportOptions {
-        variable: args.var.clone(),
+        variable: variable.to_owned(),
         time: args.time_from.as_deref().map(TimePattern::new).transpose()?,
         band: args.band_from.as_deref().map(BandPattern::new).transpose()?,
         bands: args.bands.clone(),
@@ -266,20 +291,20 @@ fn options(args: &ImportArgs, inputs: &mut Vec<String>, common: &Common) -> Resu
         chunks: args.layout.chunk.as_deref().map(parse_sizes).transpose()?.unwrap_or_default(),
         shards: args.layout.shard.as_deref().map(parse_sizes).transpose()?,
         codec: codec.unwrap_or_default(),
-        history: history(args),
+        history: history(&args.files),
         ..ImportOptions::default()
     })
 }
 
 /// The command line, without the names of many files.
-fn history(args: &ImportArgs) -> String {
+pub(crate) fn history(files: &[String]) -> String {
     let mut words = words();
-    if let [first, .., last] = args.files.as_slice()
-        && args.files.len() > NAMED
+    if let [first, .., last] = files
+        && files.len() > NAMED
     {
-        let others = words.split(' ').filter(|w| !args.files.iter().any(|f| f == w));
+        let others = words.split(' ').filter(|w| !files.iter().any(|f| f == w));
         words = others.collect::<Vec<_>>().join(" ");
-        words.push_str(&format!(" (of {} files from {first} to {last})", args.files.len()));
+        words.push_str(&format!(" (of {} files from {first} to {last})", files.len()));
     }
     format!("chunkwise {}: {words}", env!("CARGO_PKG_VERSION"))
 }

@@ -24,6 +24,7 @@ use std::process::ExitCode;
 const LISTED: usize = 16;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example (on what `chunkwise demo` made):\n  chunkwise info chunkwise-demo/cube.zarr --access")]
 pub(crate) struct InfoArgs {
     /// A cube, `CUBE:GROUP` or `CUBE:VARIABLE`.
     pub(crate) cube: String,
@@ -155,6 +156,7 @@ pub(crate) fn describe(open: &OpenCube) -> Result<Map<String, Value>, CliError> 
     let about = json!({
         "location": cube.location,
         "zarr_format": cube.zarr_format,
+        "form": open.store.form(),
         "dims": cube.dims,
         "coords": coords,
         "crs": crs::name(cube),

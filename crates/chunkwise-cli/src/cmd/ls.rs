@@ -31,6 +31,7 @@ enum What {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example (on what `chunkwise demo` made):\n  chunkwise ls chunkwise-demo/cube.zarr")]
 pub(crate) struct LsArgs {
     /// A cube, or `CUBE:GROUP`.
     pub(crate) cube: String,

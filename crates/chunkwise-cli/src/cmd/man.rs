@@ -16,6 +16,7 @@ struct Pages {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example (on what `chunkwise demo` made):\n  chunkwise man reduce")]
 pub(crate) struct ManArgs {
     /// The page of this command to stdout [default: that of `chunkwise`].
     #[arg(conflicts_with = "output")]

@@ -1,9 +1,14 @@
 //! One file for each command: from its arguments to an exit code.
 
+#[cfg(feature = "geotiff")]
+pub(crate) mod append;
+pub(crate) mod attrs;
 pub(crate) mod calc;
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod create;
+#[cfg(feature = "geotiff")]
+pub(crate) mod cubes;
 pub(crate) mod demo;
 #[cfg(feature = "geotiff")]
 pub(crate) mod import;

@@ -24,6 +24,9 @@ use std::process::ExitCode;
 use words::{pair, palette, percentiles, pixels};
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples (on what `chunkwise demo` made):\n  chunkwise plot chunkwise-demo/mean.zarr --sel band=green --palette greens -o green.png\n  chunkwise plot chunkwise-demo/cube.zarr --over y,x --with mean -o bands.html"
+)]
 pub(crate) struct PlotArgs {
     /// The cube.
     pub(crate) cube: String,

@@ -20,6 +20,9 @@ use serde_json::json;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example (on what `chunkwise demo` made):\n  chunkwise rasterize chunkwise-demo/elevation_zones.geojson --like chunkwise-demo/cube.zarr -o zones.zarr"
+)]
 pub(crate) struct RasterizeArgs {
     /// Polygons: GeoJSON, GeoPackage, FlatGeobuf, GeoParquet or a shapefile.
     pub(crate) zones: String,

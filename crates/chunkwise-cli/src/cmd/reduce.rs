@@ -9,6 +9,9 @@ use clap::Args;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples (on what `chunkwise demo` made):\n  chunkwise reduce chunkwise-demo/cube.zarr --over time --with mean,std -o mean-std.zarr\n  chunkwise reduce chunkwise-demo/cube.zarr --group season --with max --calc 'ndvi = (nir - red) / (nir + red)' -o seasons.nc"
+)]
 pub(crate) struct ReduceArgs {
     /// The cube.
     pub(crate) cube: String,

@@ -23,6 +23,9 @@ struct Point {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example (on what `chunkwise demo` made):\n  chunkwise series chunkwise-demo/cube.zarr --at y=4984985,x=515015 --calc 'ndvi = (nir - red) / (nir + red)'"
+)]
 #[command(group = clap::ArgGroup::new("where_to_look").args(["at", "iat", "points"]).required(true).multiple(true))]
 pub(crate) struct SeriesArgs {
     /// The cube.

@@ -9,6 +9,9 @@ use clap::Args;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example (on what `chunkwise demo` made):\n  chunkwise stats chunkwise-demo/cube.zarr --by band"
+)]
 pub(crate) struct StatsArgs {
     /// The cube.
     pub(crate) cube: String,

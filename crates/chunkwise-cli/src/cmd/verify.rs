@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example (on what `chunkwise demo` made):\n  chunkwise verify chunkwise-demo/cube.zarr")]
 pub(crate) struct VerifyArgs {
     /// The cube.
     pub(crate) cube: String,

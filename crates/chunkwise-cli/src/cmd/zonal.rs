@@ -7,6 +7,8 @@ use crate::job::{Destination, Ready, destination, open_cube, request};
 use crate::output;
 use chunkwise::exec::RunOptions;
 use chunkwise::job::plan::Limits;
+#[cfg(feature = "geotiff")]
+use chunkwise::job::zonal::read_geotiff;
 use chunkwise::job::zonal::{PlacedZones, ZonalRequest, Zones, ZonesError, ZonesOf, read_raster};
 use chunkwise::job::{JobError, MOST_ROWS};
 use chunkwise::open::{OpenCube, OpenOptions};
@@ -32,11 +34,14 @@ impl From<ZonesError> for CliError {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example (on what `chunkwise demo` made):\n  chunkwise zonal chunkwise-demo/cube.zarr --zones chunkwise-demo/elevation_zones.geojson --zone-id label --with mean,count -o zones.parquet"
+)]
 pub(crate) struct ZonalArgs {
     /// The cube.
     pub(crate) cube: String,
-    /// Polygons of a GeoJSON, GeoPackage, FlatGeobuf or shapefile; or zones cell by cell: a variable, `CUBE:VARIABLE`, a formula such as
-    /// `floor(dem / 100)`.
+    /// Polygons of a GeoJSON, GeoPackage, FlatGeobuf, GeoParquet or shapefile; or zones cell by cell on the same grid: a GeoTIFF, a variable,
+    /// `CUBE:VARIABLE`, a formula such as `floor(dem / 100)`.
     #[arg(long, value_name = "ZONES")]
     pub(crate) zones: String,
     /// Statistics: `mean,count`; also coverage, missing, sum, std, var, min, max, median, q5 … q97.5, mode, minority, variety.
@@ -146,6 +151,10 @@ pub(crate) fn zones(args: &ZonesFrom<'_>, cube: &OpenCube, common: &Common) -> R
         ..Limits::default()
     };
     let options = RunOptions { cancel: interrupted(), ..RunOptions::default() };
+    #[cfg(feature = "geotiff")]
+    if Path::new(text).extension().is_some_and(|e| e.eq_ignore_ascii_case("tif") || e.eq_ignore_ascii_case("tiff")) {
+        return Ok(ZonesOf::Raster(read_geotiff(Path::new(text), limits.memory)?));
+    }
     if !cube.cube.variables.contains_key(text)
         && let Some((location, variable)) = text.rsplit_once(':')
         && (location.contains("://") || Path::new(location).exists())
@@ -163,8 +172,8 @@ pub(crate) fn zones(args: &ZonesFrom<'_>, cube: &OpenCube, common: &Common) -> R
     }
     if Path::new(text).exists() {
         return Err(CliError::says(format!("`--zones {text}` is no file of polygons")).hint(
-            "GeoJSON (`.geojson`, `.json`), GeoPackage (`.gpkg`), FlatGeobuf (`.fgb`) and shapefiles (`.shp`) are read; zones of a cube are named by \
-             `CUBE:VARIABLE`",
+            "GeoJSON (`.geojson`, `.json`), GeoPackage (`.gpkg`), FlatGeobuf (`.fgb`), GeoParquet (`.parquet`), shapefiles (`.shp`) and GeoTIFFs \
+             (`.tif`) are read; zones of a cube are named by `CUBE:VARIABLE`",
         ));
     }
     Ok(ZonesOf::Raster(read_raster(cube, text, limits, &options)?))

@@ -73,5 +73,40 @@ pub(crate) fn is_known(name: &str) -> bool {
     KNOWN.contains(&bare(name))
 }
 
+/// Does to the bytes of a chunk what their writer left out: bit `i` of `skipped` stands for codec `i`. They then are what the whole
+/// chain makes of the chunk. `size` is that of the chunk before the first codec.
+#[cfg(feature = "netcdf")]
+pub(crate) fn complete(
+    codecs: &[chunkwise_core::cube::Codec],
+    item: usize,
+    mut bytes: Vec<u8>,
+    skipped: u32,
+    size: step::Size,
+) -> Result<Vec<u8>, BoxError> {
+    let unknown = |codec: &chunkwise_core::cube::Codec| format!("codec `{}` is not known", codec.name);
+    let done = |at: usize| skipped >> at.min(31) & 1 == 0;
+    let first = (0..codecs.len()).find(|&at| !done(at)).unwrap_or(codecs.len());
+    let steps: Vec<step::Step> = codecs
+        .iter()
+        .map(|codec| step::Step::own(codec, item).ok_or_else(|| unknown(codec))?.map_err(|e| e.to_string()))
+        .collect::<Result<_, _>>()?;
+    // Sizes before each step, of what was done.
+    let mut sizes = vec![size];
+    for (at, step) in steps.iter().enumerate() {
+        let before = sizes[at];
+        sizes.push(if done(at) { step.encoded(before) } else { before });
+    }
+    let mut tools = step::Tools::default();
+    for at in (first..steps.len()).rev().filter(|&at| done(at)) {
+        let mut out = Vec::new();
+        steps[at].decode(&bytes, sizes[at], &mut tools, &mut out)?;
+        bytes = out;
+    }
+    for step in &steps[first..] {
+        bytes = step.encode(&bytes)?;
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests;

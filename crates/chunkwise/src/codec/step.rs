@@ -72,7 +72,7 @@ enum Kind {
 
 /// One bytes-to-bytes codec of a chain.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(crate) struct Step {
     name: String,
     kind: Kind,
 }

@@ -2,7 +2,8 @@
 
 use crate::create::CreateError;
 use crate::error::{BoxError, OpenError};
-use crate::write::WriteError;
+use crate::store::StoreError;
+use crate::write::{RegionError, WriteError};
 use chunkwise_core::crs::CrsError;
 
 /// Why cells were not imported. [`ImportError::hint`] says what would work.
@@ -84,6 +85,12 @@ pub enum ImportError {
     /// The output cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// Cells cannot be added to an array.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    /// Metadata cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// In what two files differ.
@@ -120,6 +127,7 @@ impl ImportError {
             }
             ImportError::Changed { .. } => "import again when the files are complete".to_owned(),
             ImportError::Write(e) => e.hint()?.to_owned(),
+            ImportError::Store(e) => e.hint()?,
             ImportError::Create(CreateError::Write(e)) => e.hint()?.to_owned(),
             _ => return None,
         };

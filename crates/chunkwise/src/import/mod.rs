@@ -5,6 +5,7 @@
 //! can be gone on with.
 
 mod align;
+pub mod cubes;
 mod error;
 mod fill;
 #[cfg(feature = "geotiff")]

@@ -3,6 +3,8 @@
 mod raster;
 mod rasterize;
 
+#[cfg(feature = "geotiff")]
+pub use raster::read_geotiff;
 pub use raster::{RasterZones, read_raster};
 pub use rasterize::{Burn, BurnCost, Burnt};
 
@@ -68,6 +70,11 @@ pub enum ZonesError {
     NotAMap { zones: String, has: Vec<String>, dims: String },
     #[error("the zones lie on another grid: {zones}; the cube has {cube}")]
     OtherGrid { zones: String, cube: String },
+    #[error("`{zones}` has no even grid with its rows along y")]
+    NoGrid { zones: String },
+    #[cfg(feature = "geotiff")]
+    #[error(transparent)]
+    GeoTiff(Box<crate::import::ImportError>),
     #[error("`{dtype}` does not hold the numbers of all zones and one more, for cells in none")]
     Numbers { dtype: &'static str },
     #[error("zone {zone} has no place in the CRS of the cube: {source}")]
@@ -119,10 +126,7 @@ impl PlacedZones {
             ZonesOf::Polygons(zones) => {
                 OnAxes::Polygons(Placed::new(zones, &plane, (&dims.y, &ys), (&dims.x, &xs), &mut wide)?, request.touch)
             }
-            ZonesOf::Raster(raster) => {
-                raster.check(&ys, &xs)?;
-                OnAxes::Raster(raster)
-            }
+            ZonesOf::Raster(raster) => OnAxes::Raster(raster.on(&ys, &xs, plane.crs.as_ref())?),
         };
         let mut tiles = Vec::new();
         for stage in prepared.results() {
@@ -258,9 +262,9 @@ impl PlacedZones {
 }
 
 /// Zones on the axes of a cube.
-enum OnAxes<'a> {
+enum OnAxes {
     Polygons(Placed, Touch),
-    Raster(&'a RasterZones),
+    Raster(RasterZones),
 }
 
 /// Polygons on the axes of a cube, which ascend: one that descends is mirrored, and the polygons with it.

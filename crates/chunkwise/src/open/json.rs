@@ -68,14 +68,45 @@ pub(super) fn fetch(store: &dyn Store, key: &str, limit_mib: u64) -> Document {
 
 /// JSON; where that fails, JSON as Python writes it, with `NaN` and `Infinity` outside of text (they become text).
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
-    serde_json::from_slice(bytes).or_else(|error| match quoted(bytes) {
+    serde_json::from_slice(bytes).or_else(|error| match quoted(bytes, "") {
         Some(mended) => serde_json::from_slice(&mended).map_err(|e| e.to_string()),
         None => Err(error.to_string()),
     })
 }
 
-/// The document with the numbers that JSON lacks in quotes; `None` where it has none.
-fn quoted(bytes: &[u8]) -> Option<Vec<u8>> {
+/// What stands before a number that JSON lacks, while a document is changed that has it.
+const BARE: &str = "chunkwise: bare ";
+
+/// A document to be changed: what JSON lacks is kept, to be written as it was.
+pub(crate) fn parse_kept(bytes: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(bytes).or_else(|error| match quoted(bytes, BARE) {
+        Some(mended) => serde_json::from_slice(&mended).map_err(|e| e.to_string()),
+        None => Err(error.to_string()),
+    })
+}
+
+/// A document as people can read it, with what [`parse_kept`] kept.
+pub(crate) fn written(value: &Value) -> Vec<u8> {
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    for word in ["NaN", "Infinity", "-Infinity"] {
+        text = text.replace(&format!("\"{BARE}{word}\""), word);
+    }
+    text.push('\n');
+    text.into_bytes()
+}
+
+/// A value of a document without the signs of [`parse_kept`], for people.
+pub(crate) fn plain(value: &Value) -> Value {
+    match value {
+        Value::String(text) => text.strip_prefix(BARE).unwrap_or(text).into(),
+        Value::Array(list) => list.iter().map(plain).collect(),
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), plain(value))).collect::<Map<_, _>>().into(),
+        other => other.clone(),
+    }
+}
+
+/// The document with the numbers that JSON lacks in quotes, behind `before`; `None` where it has none.
+fn quoted(bytes: &[u8], before: &str) -> Option<Vec<u8>> {
     let mut mended = Vec::with_capacity(bytes.len() + 64);
     let (mut at, mut in_text, mut found) = (0, false, false);
     while at < bytes.len() {
@@ -84,6 +115,7 @@ fn quoted(bytes: &[u8]) -> Option<Vec<u8>> {
             let words: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
             if let Some(word) = words.into_iter().find(|word| rest.starts_with(word)) {
                 mended.push(b'"');
+                mended.extend_from_slice(before.as_bytes());
                 mended.extend_from_slice(word);
                 mended.push(b'"');
                 at += word.len();

@@ -9,6 +9,7 @@ mod labels;
 mod v2;
 mod v3;
 
+pub(crate) use json::{parse_kept, plain, written};
 pub use labels::Values;
 pub(crate) use labels::{LabelCache, is_small};
 pub(crate) use v3::fill_value;
@@ -125,6 +126,10 @@ fn find(store: &dyn Store, path: &str, location: &str) -> Result<Found, OpenErro
         return from_v3(store, path, location, document);
     }
     if let Some(document) = fetch(store, &join(path, ".zmetadata"), CONSOLIDATED_MIB)? {
+        if document.contains_key("record_size") {
+            let reason = "it belongs to kerchunk references in Parquet, which are not read; write them as JSON";
+            return Err(bad(store, join(path, ".zmetadata"), reason));
+        }
         if let Some(Value::Object(metadata)) = document.get("metadata") {
             return Ok(from_v2_consolidated(path, metadata));
         }

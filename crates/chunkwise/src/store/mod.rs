@@ -8,9 +8,12 @@ mod key;
 mod local;
 mod location;
 mod memory;
+#[cfg(feature = "netcdf")]
+mod netcdf;
 #[cfg(feature = "cloud")]
 mod object;
 mod options;
+mod refs;
 pub mod secret;
 mod writer;
 mod zip;
@@ -21,9 +24,12 @@ pub(crate) use key::{check_key, directly_below};
 pub use local::LocalStore;
 pub use location::{Located, locate, locate_with};
 pub use memory::MemoryStore;
+#[cfg(feature = "netcdf")]
+pub use netcdf::NetcdfStore;
 #[cfg(feature = "cloud")]
 pub use object::RemoteStore;
 pub use options::StorageOptions;
+pub use refs::ReferenceStore;
 pub(crate) use writer::{MOST, MOST_PARTS, PART};
 pub use writer::{ObjectWriter, writer};
 pub use zip::ZipStore;
@@ -96,6 +102,11 @@ pub trait Store: Send + Sync + Debug {
 
     /// How the store wants to be asked.
     fn access(&self) -> Access;
+
+    /// What it is, where it is no Zarr: `NetCDF-4`, say.
+    fn form(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Bytes of an object; `None` where there is no such object.
     ///
@@ -222,6 +233,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn access(&self) -> Access {
         (**self).access()
     }
+    fn form(&self) -> Option<&'static str> {
+        (**self).form()
+    }
     fn get(&self, key: &str, range: ByteRange) -> Result<Option<Vec<u8>>, StoreError> {
         (**self).get(key, range)
     }
@@ -322,6 +336,16 @@ pub enum StoreError {
     BadZip {
         /// Location of the file.
         location: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file that is damaged, or holds what cannot be read.
+    #[error("`{location}` cannot be read as a {kind}: {reason}")]
+    BadFile {
+        /// Location of the file.
+        location: String,
+        /// What it was taken for.
+        kind: &'static str,
         /// What is wrong.
         reason: String,
     },

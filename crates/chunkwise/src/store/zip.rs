@@ -141,13 +141,14 @@ fn without_wrapping(members: BTreeMap<String, Member>) -> BTreeMap<String, Membe
     members.into_iter().map(|(name, member)| (name[folder.len()..].to_owned(), member)).collect()
 }
 
+/// Fills a buffer with the bytes of a file from a position.
 #[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+pub(super) fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
 }
 
 #[cfg(not(unix))]
-fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+pub(super) fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
     // The position of the handle is shared: one at a time.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -196,6 +196,24 @@ pub fn write_region<T: Element>(
     target.write(Block { start, shape, bytes }, options)
 }
 
+/// An array that is about to be longer than its metadata say: its chunks come before them.
+pub(crate) struct Grown(Target);
+
+impl Grown {
+    /// The array at `path`, as it will be with this shape.
+    pub(crate) fn open(place: &Place, path: &str, shape: &[u64]) -> Result<Grown, RegionError> {
+        let mut target = Target::open(place, path)?;
+        target.shape = shape.to_vec();
+        Ok(Grown(target))
+    }
+
+    /// Writes a block on this thread; stored values of the array's type.
+    pub(crate) fn write(&self, start: &[u64], shape: &[u64], bytes: &[u8]) -> Result<RegionWritten, RegionError> {
+        let options = RegionOptions { threads: NonZeroUsize::MIN, partial: Partial::SingleProcess };
+        self.0.write(Block { start, shape, bytes }, options)
+    }
+}
+
 /// The cells of a region.
 #[derive(Clone, Copy)]
 struct Block<'a> {

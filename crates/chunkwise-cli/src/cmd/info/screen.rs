@@ -27,7 +27,12 @@ pub(crate) fn write(about: &Map<String, Value>, out: &mut dyn Write) -> io::Resu
         return Ok(());
     }
     let unfinished = if get("unfinished") == &Value::Bool(true) { "  unfinished" } else { "" };
-    writeln!(out, "{}  Zarr v{}{unfinished}", shown(get("location")), shown(get("zarr_format")))?;
+    // What a NetCDF file looks like to the reader is of no interest.
+    let form = match get("form").as_str() {
+        Some(form) => form.to_owned(),
+        None => format!("Zarr v{}", shown(get("zarr_format"))),
+    };
+    writeln!(out, "{}  {form}{unfinished}", shown(get("location")))?;
     if let Some(dims) = get("dims").as_object().filter(|d| !d.is_empty()) {
         writeln!(out, "\ndimensions")?;
         let width = dims.keys().map(|d| printable(d).chars().count()).max().unwrap_or(0);

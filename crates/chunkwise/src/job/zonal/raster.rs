@@ -6,6 +6,7 @@ use crate::job::plan::Limits;
 use crate::job::{Request, prepare};
 use crate::open::OpenCube;
 use crate::sink::memory::MemorySink;
+use chunkwise_core::crs::Crs;
 use chunkwise_core::cube::Attrs;
 use chunkwise_core::plan::Stage;
 use chunkwise_core::plan::schedule::Target;
@@ -30,6 +31,8 @@ pub struct RasterZones {
     /// Centres of the cells along y and x.
     ys: Vec<f64>,
     xs: Vec<f64>,
+    /// Their CRS; `None`: that of the cube.
+    crs: Option<Crs>,
 }
 
 /// A grid, for people.
@@ -85,17 +88,38 @@ pub fn read_raster(
     let (rows, columns) = if y == 0 { (shape[0], shape[1]) } else { (shape[1], shape[0]) };
     let at = |row: u64, col: u64| (if y == 0 { row * columns + col } else { col * rows + row }) as usize;
     let value = |i: usize| column.is_valid(i).then(|| column.values.f64_at(i)).filter(|v| !v.is_nan());
-    let mut seen: BTreeMap<Ordered, u32> =
-        (0..column.values.len()).filter_map(value).map(|v| (Ordered(v + 0.0), NONE)).collect();
-    seen.values_mut().enumerate().for_each(|(n, zone)| *zone = n as u32);
+    let values =
+        (0..rows).flat_map(|row| (0..columns).map(move |col| (row, col))).map(|(row, col)| value(at(row, col)));
     let names = variable.map(|v| meanings(&v.attrs)).unwrap_or_default();
-    let ids = seen.keys().map(|v| id(v.0, &names)).collect();
-    let cells = (0..rows)
-        .flat_map(|row| (0..columns).map(move |col| (row, col)))
-        .map(|(row, col)| value(at(row, col)).and_then(|v| seen.get(&Ordered(v + 0.0)).copied()).unwrap_or(NONE))
-        .collect();
+    let (ids, cells) = numbered(values.collect(), &names);
     let (ys, xs) = (centres(cube, &dims.y, &lies), centres(cube, &dims.x, &lies));
-    Ok(RasterZones { ids, cells, ys: ys?, xs: xs? })
+    Ok(RasterZones { ids, cells, ys: ys?, xs: xs?, crs: None })
+}
+
+/// The values that there are, ascending, and of each cell which one it has.
+fn numbered(values: Vec<Option<f64>>, names: &[(f64, String)]) -> (Vec<Value>, Vec<u32>) {
+    // -0 is 0.
+    let mut seen: BTreeMap<Ordered, u32> = values.iter().flatten().map(|v| (Ordered(v + 0.0), NONE)).collect();
+    seen.values_mut().enumerate().for_each(|(n, zone)| *zone = n as u32);
+    let cell = |v: Option<f64>| v.and_then(|v| seen.get(&Ordered(v + 0.0)).copied()).unwrap_or(NONE);
+    let cells = values.into_iter().map(cell).collect();
+    (seen.keys().map(|v| id(v.0, names)).collect(), cells)
+}
+
+/// Reads the first band of a GeoTIFF as zones, in no more than `memory` bytes.
+///
+/// # Errors
+/// It cannot be read, does not fit, or has no even grid.
+#[cfg(feature = "geotiff")]
+pub fn read_geotiff(path: &std::path::Path, memory: u64) -> Result<RasterZones, ZonesError> {
+    let map = crate::import::geotiff::read_map(path, 0, memory).map_err(|e| ZonesError::GeoTiff(Box::new(e)))?;
+    let transform = map.placement.transform;
+    let axes = transform.and_then(|t| Some((t.y_labels(map.rows)?, t.x_labels(map.columns)?)));
+    let Some((ys, xs)) = axes else {
+        return Err(ZonesError::NoGrid { zones: path.display().to_string() });
+    };
+    let (ids, cells) = numbered(map.values.iter().map(|v| (!v.is_nan()).then_some(*v)).collect(), &[]);
+    Ok(RasterZones { ids, cells, ys, xs, crs: map.placement.crs })
 }
 
 fn place(stage: &Stage, dim: &str) -> Option<usize> {
@@ -145,11 +169,33 @@ fn id(value: f64, names: &[(f64, String)]) -> Value {
 }
 
 impl RasterZones {
+    /// The same zones with rows and columns in the order of the cells of a cube; another grid or CRS is refused.
+    pub(super) fn on(&self, ys: &[f64], xs: &[f64], crs: Option<&Crs>) -> Result<RasterZones, ZonesError> {
+        if let (Some(own), Some(crs)) = (&self.crs, crs)
+            && !own.same_as(crs)
+        {
+            return Err(ZonesError::OtherGrid { zones: own.label(), cube: crs.label() });
+        }
+        let descends = |v: &[f64]| v.first() > v.last();
+        let mut turned = self.clone();
+        let columns = self.xs.len().max(1);
+        if descends(&self.ys) != descends(ys) {
+            turned.ys.reverse();
+            turned.cells = turned.cells.chunks(columns).rev().flatten().copied().collect();
+        }
+        if descends(&self.xs) != descends(xs) {
+            turned.xs.reverse();
+            turned.cells.chunks_mut(columns).for_each(<[u32]>::reverse);
+        }
+        turned.check(ys, xs)?;
+        Ok(turned)
+    }
+
     /// Refuses a grid that is not that of these cells.
-    pub(super) fn check(&self, ys: &[f64], xs: &[f64]) -> Result<(), ZonesError> {
+    fn check(&self, ys: &[f64], xs: &[f64]) -> Result<(), ZonesError> {
         let same = |a: &[f64], b: &[f64]| {
             let step = a.windows(2).map(|w| (w[1] - w[0]).abs()).fold(f64::INFINITY, f64::min);
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-6 * step.min(1e300))
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-3 * step.min(1e300))
         };
         match same(&self.ys, ys) && same(&self.xs, xs) {
             true => Ok(()),
