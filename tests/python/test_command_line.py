@@ -13,7 +13,7 @@ import zarr
 
 from small import build
 
-COMMANDS = ["demo", "info", "ls", "attrs", "import", "append", "create", "stats", "reduce", "calc", "series", "zonal", "compare", "verify", "completions", "man"]
+COMMANDS = ["demo", "info", "ls", "attrs", "create", "import", "append", "stats", "reduce", "calc", "series", "zonal", "compare", "verify", "completions", "man"]
 
 
 def bash(script):

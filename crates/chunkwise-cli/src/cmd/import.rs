@@ -3,7 +3,7 @@
 use crate::args::{Common, LayoutArgs, ResourceArgs};
 use crate::bytes::format_bytes;
 use crate::cmd::create::{element_type, place};
-use crate::exit::{CliError, interrupted};
+use crate::exit::{CliError, interrupted, leaving_at_once};
 use crate::job::{open_cube, warn_of_removal, words};
 use crate::output::{self, Json};
 use crate::progress;
@@ -16,7 +16,7 @@ use chunkwise::import::{
 };
 use chunkwise::memory;
 use chunkwise::open::OpenOptions;
-use chunkwise::write::{CodecChoice, Existing, Output, ZarrVersion};
+use chunkwise::write::{CodecChoice, Existing, Output, WriteError, ZarrVersion};
 use chunkwise_core::crs::Crs;
 use clap::Args;
 use serde_json::{Value, json};
@@ -139,9 +139,8 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
     let options = options(args, variable, &mut inputs, common)?;
     let masks = if args.masks == "use" { Masks::Use } else { Masks::Ignore };
     let files = OpenFiles::new(2 * threads);
-    let opened = open_all(&args.files, threads, |file| {
-        GeoTiff::open(Path::new(file), masks, &files).map(|f| Arc::new(f) as Arc<dyn Source>)
-    })?;
+    let open = |file: &str| GeoTiff::open(Path::new(file), masks, &files).map(|f| Arc::new(f) as Arc<dyn Source>);
+    let opened = leaving_at_once(|| open_all(&args.files, threads, open))?;
     let import = Import::plan(opened, &options, memory, threads)?;
     let plan = import.explain();
     if args.explain {
@@ -172,9 +171,14 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
     let counters = Counters::default();
     let work = || import.run(output, &counters, interrupted());
     let written = progress::shown(common, &counters, plan.chunks, work).map_err(|e| {
-        let stays = matches!(e, ImportError::Interrupted | ImportError::Write(_)) && unfinished(&args.output);
+        // What is written under a hidden name, beside another cube, is not kept when a write fails.
+        let goes_on = match &e {
+            ImportError::Interrupted | ImportError::Write(WriteError::Unfinished { .. }) => true,
+            ImportError::Write(WriteError::Object { .. }) => unfinished(&args.output),
+            _ => false,
+        };
         let failed = CliError::from(e);
-        if stays { failed.hint("what is done stays: the same command with `--resume` goes on") } else { failed }
+        if goes_on { failed.hint("the same command with `--resume` goes on where it ended") } else { failed }
     })?;
     if args.verify {
         let cube = open_cube(&args.output, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;

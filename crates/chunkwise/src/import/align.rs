@@ -346,7 +346,7 @@ impl Field<'_> {
             return Some((Reach::between(a.0, b.0, size.0)?, Reach::between(a.1, b.1, size.1)?));
         }
         let (x, y) = self.points[row * self.rect.columns as usize + column];
-        let inside = |v: f64, n: u64| v >= 0.0 && v <= n as f64;
+        let inside = |v: f64, n: u64| v >= 0.0 && v < n as f64;
         if !inside(x, size.0) || !inside(y, size.1) {
             return None;
         }
@@ -416,7 +416,15 @@ impl Field<'_> {
                 weights.clear();
                 weights.extend((x.first..x.end).map(|c| x.weight(c, average, self.scale.0)));
                 let to = row * self.rect.columns as usize + column;
+                // As GDAL: where the cell that the centre lies in is missing, so is the new one.
+                let centre = (!average).then(|| {
+                    let (c, r) = (Reach::cell(x.from, size.0).first, Reach::cell(y.from, size.1).first);
+                    ((r - window.row) * window.columns + c - window.column) as usize
+                });
                 for layer in 0..layers {
+                    if centre.is_some_and(|at| !found.valid[layer * source + at]) {
+                        continue;
+                    }
                     let (mut sum, mut total) = (0.0, 0.0);
                     for r in y.first..y.end {
                         let across = y.weight(r, average, self.scale.1);
@@ -473,8 +481,12 @@ impl Reach {
 
     /// The cells between two coordinates.
     fn between(a: f64, b: f64, n: u64) -> Option<Reach> {
+        // Of two that are `NaN`, `min` and `max` would give the ends of the source.
+        if a.is_nan() || b.is_nan() {
+            return None;
+        }
         let (from, to) = (a.min(b).max(0.0), a.max(b).min(n as f64));
-        if !(from < to) {
+        if from >= to {
             return None;
         }
         let first = ((from + NUDGE).floor() as u64).min(n - 1);

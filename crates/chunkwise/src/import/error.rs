@@ -28,21 +28,8 @@ pub enum ImportError {
         hint: String,
     },
     /// Two files that do not go together.
-    #[error("`{one}` and `{other}` differ in {what}: {one_has}, {other_has}")]
-    Differ {
-        /// In what.
-        what: &'static str,
-        /// A file.
-        one: String,
-        /// What it has.
-        one_has: String,
-        /// Another.
-        other: String,
-        /// What that has.
-        other_has: String,
-        /// What would work.
-        hint: String,
-    },
+    #[error(transparent)]
+    Differ(Box<Difference>),
     /// Two files with valid values for one cell, and no rule that says which counts.
     #[error("`{one}` and `{other}` both have a value at {at}")]
     Overlap {
@@ -106,13 +93,30 @@ pub enum ImportError {
     Store(#[from] StoreError),
 }
 
+/// In what two files differ.
+#[derive(Debug, thiserror::Error)]
+#[error("`{one}` and `{other}` differ in {what}: {one_has}, {other_has}")]
+pub struct Difference {
+    /// In what.
+    pub what: &'static str,
+    /// A file.
+    pub one: String,
+    /// What it has.
+    pub one_has: String,
+    /// Another.
+    pub other: String,
+    /// What that has.
+    pub other_has: String,
+    /// What would work.
+    pub hint: String,
+}
+
 impl ImportError {
     /// What would work, where it is known.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            ImportError::Unfit { hint, .. } | ImportError::Differ { hint, .. } | ImportError::Asked { hint, .. } => {
-                hint.clone()
-            }
+            ImportError::Unfit { hint, .. } | ImportError::Asked { hint, .. } => hint.clone(),
+            ImportError::Differ(differ) => differ.hint.clone(),
             ImportError::Overlap { .. } => {
                 "say which counts with `--mosaic first`, `last`, `min`, `max`, `mean` or `median`; where files are bands of \
                  one scene, name them with `--band-from`"

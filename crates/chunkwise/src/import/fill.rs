@@ -2,7 +2,7 @@
 
 use super::align::{Aligner, Coordinates, Patch, Rect, Values};
 use super::grid::Way;
-use super::mosaic::{Pile, Second};
+use super::mosaic::{Mosaic, Pile, Second};
 use super::stack::{Layer, Scene};
 use super::units::{Four, as_stored, counts, layers, runs};
 use super::{Import, ImportError};
@@ -221,8 +221,17 @@ impl Make<'_> {
             all = if all.values.is_empty() { patch } else { joined(all, patch) };
         }
         if let Some(by) = by {
-            for plane in all.valid.chunks_exact_mut(by.valid.len()) {
-                plane.iter_mut().zip(&by.valid).for_each(|(v, b)| *v &= b);
+            let mark: T = self.import.stack.mark.and_then(|m| m.to_element()).unwrap_or_default();
+            // Where one scene is chosen, its missing cells are chosen with it.
+            let chooses = matches!(self.import.rule, None | Some(Mosaic::First | Mosaic::Last));
+            let planes = all.valid.chunks_exact_mut(by.valid.len()).zip(all.values.chunks_exact_mut(by.valid.len()));
+            for (valid, values) in planes {
+                for ((valid, value), by) in valid.iter_mut().zip(values).zip(&by.valid) {
+                    if chooses && !*valid {
+                        *value = mark;
+                    }
+                    *valid = *by && (*valid || chooses);
+                }
             }
         }
         Ok(all)

@@ -101,7 +101,7 @@ impl Grid {
         sources: impl Iterator<Item = (&'a str, &'a Placement, (u64, u64))>,
     ) -> Result<Grid, ImportError> {
         let (rx, ry) = request.resolution;
-        if !(rx.is_finite() && ry.is_finite() && rx > 0.0 && ry > 0.0) {
+        if [rx, ry].iter().any(|v| !v.is_finite() || *v <= 0.0) {
             return Err(ImportError::asked(
                 format!("cells of {rx} × {ry} are none"),
                 "write `--res 30` or `--res 30,60`",
@@ -124,7 +124,7 @@ impl Grid {
         let Some([west, south, east, north]) = around else {
             return Err(ImportError::asked("there are no files", ""));
         };
-        if !(west < east && south < north) {
+        if [west, south, east, north].iter().any(|v| v.is_nan()) || west >= east || south >= north {
             return Err(ImportError::asked(
                 format!("`{west},{south},{east},{north}` is no box of the grid"),
                 "write `--bounds W,S,E,N` in the CRS of the cube",
@@ -134,7 +134,7 @@ impl Grid {
         let high = |v: f64, res: f64| (v / res - SLACK).ceil();
         let (left, right, bottom, top) = (low(west, rx), high(east, rx), low(south, ry), high(north, ry));
         let (columns, rows) = (right - left, top - bottom);
-        if !(columns <= MOST_CELLS && rows <= MOST_CELLS) {
+        if columns.max(rows) > MOST_CELLS || columns.is_nan() || rows.is_nan() {
             return Err(ImportError::asked(
                 format!("cells of {rx} × {ry} make a grid of {rows:.0} × {columns:.0}, which is too many"),
                 "`--res` is in the units of the CRS: metres, or degrees",

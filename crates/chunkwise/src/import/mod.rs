@@ -17,7 +17,7 @@ pub mod source;
 mod stack;
 mod units;
 
-pub use error::ImportError;
+pub use error::{Difference, ImportError};
 pub use grid::{Grid, GridRequest, Resampling};
 pub use mosaic::Mosaic;
 pub use names::{BandPattern, TimePattern};
@@ -189,7 +189,7 @@ impl Import {
         let chunk = four(&layout.chunks);
         let object = layout.shards.as_deref().map_or(chunk, four);
         let (rule, resampling) = (options.mosaic, options.resampling);
-        let made = Made { sources: &sources, stack: &stack, dtype: stack.dtype, rule };
+        let made = Made::new(&sources, &stack, rule);
         let units = Units::new(&made, [four(&layout.shape), chunk, object], memory, threads)?;
         let mut numbers = HashMap::new();
         let same_grid = sources.iter().map(|s| {
@@ -252,9 +252,17 @@ impl Import {
             .enumerate()
             .skip(1)
             .try_for_each(|(number, cells)| Ok(writer.write_whole(number, cells)?))
-            .and_then(|()| self.fill(&writer, counters, cancel));
+            .and_then(|()| {
+                // Of the coordinates, nothing is told.
+                let beside = writer.written();
+                self.fill(&writer, counters, cancel)?;
+                Ok(beside)
+            });
         match filled {
-            Ok(()) => Ok(writer.finish()?),
+            Ok(beside) => {
+                let all = writer.finish()?;
+                Ok(Written { chunks: all.chunks - beside.chunks, empty: all.empty - beside.empty, ..all })
+            }
             Err(ImportError::Interrupted) => Err(ImportError::Interrupted),
             Err(error) => {
                 // What can be gone on with stays; the first error is the one to tell.
@@ -278,7 +286,7 @@ impl Import {
     fn arrays(&self, zarr: ZarrVersion) -> Result<Vec<(ArraySpec, Vec<u8>)>, ImportError> {
         let mut arrays = self.spec.arrays(zarr)?;
         if let Some(transform) = self.stack.grid.transform {
-            let mappings = arrays.iter_mut().filter(|(a, _)| a.attrs.contains_key("crs_wkt"));
+            let mappings = arrays.iter_mut().filter(|(a, _)| a.attrs.contains_key("GeoTransform"));
             mappings.for_each(|(a, _)| {
                 a.attrs.insert("GeoTransform".to_owned(), transform.geotransform_text().into());
             });

@@ -1,6 +1,7 @@
 //! From files to a stack: which scene is of which time, which layer is which band, and whether they go together.
 
 use super::align::Values;
+use super::error::Difference;
 use super::grid::{Grid, GridRequest, Mapping, Way, control_points};
 use super::names::natural;
 use super::source::{Linear, Source, SourceVariable};
@@ -84,21 +85,21 @@ impl Stack {
             None => None,
             Some(band) => Some(chosen(&all, std::slice::from_ref(band))?[0].clone()),
         };
-        let mut slots: BTreeMap<i128, IndexMap<String, Vec<(String, Layer)>>> = BTreeMap::new();
+        let mut slots: BTreeMap<i128, IndexMap<String, IndexMap<String, Layer>>> = BTreeMap::new();
         for file in named {
             let scene = slots.entry(file.time).or_default().entry(file.scene).or_default();
             for (band, layer) in file.bands {
-                if let Some((_, other)) = scene.iter().find(|(b, _)| *b == band) {
-                    return Err(ImportError::Differ {
+                if let Some(other) = scene.get(&band) {
+                    return Err(ImportError::Differ(Box::new(Difference {
                         what: "nothing that is in their names",
                         one: sources[other.source].location().to_owned(),
                         one_has: format!("band `{band}`"),
                         other: sources[layer.source].location().to_owned(),
                         other_has: format!("band `{band}`"),
                         hint: "give one of them only".to_owned(),
-                    });
+                    })));
                 }
-                scene.push((band, layer));
+                scene.insert(band, layer);
             }
         }
         let times = options.time.is_some().then(|| slots.keys().copied().collect());
@@ -195,14 +196,14 @@ fn named(sources: &[Arc<dyn Source>], options: &ImportOptions) -> Result<(Vec<Na
                     None => all.clone_from(&own),
                     Some(_) if all == own => {}
                     Some(_) => {
-                        return Err(ImportError::Differ {
+                        return Err(ImportError::Differ(Box::new(Difference {
                             what: "their bands",
                             one: sources[0].location().to_owned(),
                             one_has: all.join(", "),
                             other: location.to_owned(),
                             other_has: own.join(", "),
                             hint: "where each file is one band, name them with `--band-from`".to_owned(),
-                        });
+                        })));
                     }
                 }
                 (location.to_owned(), own.into_iter().zip((0..count).map(layer)).collect())
@@ -237,14 +238,13 @@ fn chosen(all: &[String], asked: &[String]) -> Result<Vec<String>, ImportError> 
 
 /// The scenes of one time, each with all bands.
 fn scenes_of(
-    scenes: IndexMap<String, Vec<(String, Layer)>>,
+    scenes: IndexMap<String, IndexMap<String, Layer>>,
     bands: &[String],
     by: Option<&String>,
 ) -> Result<Vec<Scene>, ImportError> {
-    let scene = |(name, found): (String, Vec<(String, Layer)>)| {
+    let scene = |(name, found): (String, IndexMap<String, Layer>)| {
         let layer = |band: &String| {
-            let layer = found.iter().find(|(b, _)| b == band).map(|(_, l)| l.clone());
-            layer.ok_or_else(|| {
+            found.get(band).cloned().ok_or_else(|| {
                 let problem = format!("has no band `{band}`, which other scenes have");
                 ImportError::unfit(
                     &name,
@@ -276,14 +276,14 @@ fn grid(sources: &[Arc<dyn Source>], options: &ImportOptions) -> Result<Grid, Im
             |t| if t.a.abs() == t.e.abs() { t.a.abs().to_string() } else { format!("{},{}", t.a.abs(), t.e.abs()) },
         );
         let crs = first.crs.as_ref().map_or_else(|| "EPSG:4326".to_owned(), Crs::label);
-        ImportError::Differ {
+        ImportError::Differ(Box::new(Difference {
             what,
             one: sources[0].location().to_owned(),
             one_has,
             other: other.location().to_owned(),
             other_has,
             hint: format!("align them to one grid, as with `--crs {crs} --res {res}` or `--like CUBE`"),
-        }
+        }))
     };
     let label = |g: &Grid| g.crs.as_ref().map_or_else(|| "none".to_owned(), Crs::label);
     let one_crs = |other: &dyn Source| {
@@ -373,13 +373,15 @@ fn typed(
     let packing = packed(first, layer);
     // Of a float that is asked for by name, as it is stored.
     let hint = "decode them with `--dtype float32` or `--dtype float64`";
-    let differ = |what, other: usize, one_has: String, other_has: String, hint: &str| ImportError::Differ {
-        what,
-        one: sources[number].location().to_owned(),
-        one_has,
-        other: sources[other].location().to_owned(),
-        other_has,
-        hint: hint.to_owned(),
+    let differ = |what, other: usize, one_has: String, other_has: String, hint: &str| {
+        ImportError::Differ(Box::new(Difference {
+            what,
+            one: sources[number].location().to_owned(),
+            one_has,
+            other: sources[other].location().to_owned(),
+            other_has,
+            hint: hint.to_owned(),
+        }))
     };
     let told = |mark: &Option<Scalar>| match mark {
         None => "none".to_owned(),

@@ -8,6 +8,7 @@ use super::source::Source;
 use super::stack::{Scene, Stack};
 use crate::memory;
 use chunkwise_core::dtype::DType;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Time, band, y, x.
@@ -54,9 +55,26 @@ pub(super) struct Made<'a> {
     pub(super) stack: &'a Stack,
     pub(super) dtype: DType,
     pub(super) rule: Option<Mosaic>,
+    /// Of sources that take the same, one.
+    kinds: Vec<usize>,
 }
 
-impl Made<'_> {
+impl<'a> Made<'a> {
+    pub(super) fn new(sources: &'a [Arc<dyn Source>], stack: &'a Stack, rule: Option<Mosaic>) -> Made<'a> {
+        let mut kinds: HashMap<String, usize> = HashMap::new();
+        for (number, source) in sources.iter().enumerate() {
+            let mapping = &stack.mappings[number];
+            let way = match &mapping.way {
+                Way::Copy { .. } => None,
+                Way::Warp(warp) => Some(warp.scale),
+            };
+            let takes = [[1, 1, 1], [1, 64, 64], [1, 4096, 4096]].map(|shape| source.read_bytes(0, &shape));
+            let block = source.variables().first().map(|v| (&v.block, &v.shape));
+            kinds.entry(format!("{takes:?} {block:?} {way:?} {:?}", mapping.size)).or_insert(number);
+        }
+        Made { sources, stack, dtype: stack.dtype, rule, kinds: kinds.into_values().collect() }
+    }
+
     /// Bytes of a window of one source, of a rectangle of the cube.
     fn window(&self, source: usize, bands: u64, rows: u64, columns: u64) -> u64 {
         let mapping = &self.stack.mappings[source];
@@ -74,7 +92,7 @@ impl Made<'_> {
 
     /// Bytes of the largest window, of a piece.
     fn windows(&self, piece: Four) -> u64 {
-        let all = 0..self.sources.len();
+        let all = self.kinds.iter().copied();
         let bands = |s: usize| piece[1].min(self.sources[s].variables().first().map_or(1, |v| v.shape[0]));
         all.map(|s| self.window(s, bands(s), piece[2], piece[3])).max().unwrap_or(0)
     }
@@ -202,7 +220,8 @@ impl Made<'_> {
     /// Cells along a dimension that are best read at once: those of a block of the sources.
     fn wanted(&self, d: usize, piece: Four, shape: Four) -> u64 {
         let copies = self.stack.mappings.iter().all(|m| matches!(m.way, Way::Copy { .. }));
-        let blocks = self.sources.iter().filter_map(|s| s.variables().first().map(|v| &v.block));
+        let kinds = self.kinds.iter().map(|&s| &self.sources[s]);
+        let blocks = kinds.filter_map(|s| s.variables().first().map(|v| &v.block));
         match d {
             0 => piece[0],
             1 => match blocks.map(|b| b[0]).max() {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 use tiff_reader::{OpenOptions, ParseBudgets, TiffFile};
 
-/// Bytes of tags that are read of one file, at most: tables of blocks of a few hundred gigabytes.
-const MOST_TAGS: usize = 64 << 20;
+/// Bytes of tags that are read of one file, at most: tables of two million blocks.
+const MOST_TAGS: usize = 32 << 20;
 /// Images of a file (overviews, masks, pages), at most.
 const MOST_IMAGES: usize = 1024;
 

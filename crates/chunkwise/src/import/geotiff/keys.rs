@@ -41,8 +41,14 @@ pub(super) fn crs(keys: &GeoKeyDirectory) -> Result<Option<Crs>, CrsError> {
     if keys.get(PROJ_COORD_TRANS).is_some() || keys.get(PROJECTION).is_some() {
         let name = [PROJ_CITATION, GT_CITATION].iter().find_map(|&k| keys.get_ascii(k));
         let mut crs = match code(PROJECTION).and_then(utm) {
-            Some(code) if code_of_datum(keys) == Some(4326) => Crs::from_epsg(code)?,
-            _ => Crs::parse(&proj_string(keys))?,
+            Some((zone, south)) if code_of_datum(keys) == Some(4326) => {
+                Crs::from_epsg(zone + if south { 32700 } else { 32600 })?
+            }
+            Some((zone, south)) => {
+                let south = if south { " +south" } else { "" };
+                Crs::parse(&format!("+proj=utm +zone={zone}{south} {}", ellipsoid(keys)))?
+            }
+            None => Crs::parse(&proj_string(keys))?,
         };
         if crs.epsg.is_none() {
             crs.name = Some(name.map_or_else(|| "unnamed".to_owned(), citation));
@@ -64,11 +70,11 @@ fn citation(text: &str) -> String {
     first.trim().trim_start_matches("PCS Name = ").to_owned()
 }
 
-/// EPSG code of a UTM zone on WGS 84 by the code of its projection.
-fn utm(projection: u16) -> Option<u32> {
+/// UTM zone by the code of its projection, and whether it is a southern one.
+fn utm(projection: u16) -> Option<(u32, bool)> {
     match projection {
-        16001..=16060 => Some(32600 + u32::from(projection - 16000)),
-        16101..=16160 => Some(32700 + u32::from(projection - 16100)),
+        16001..=16060 => Some((u32::from(projection - 16000), false)),
+        16101..=16160 => Some((u32::from(projection - 16100), true)),
         _ => None,
     }
 }

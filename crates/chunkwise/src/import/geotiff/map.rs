@@ -80,3 +80,65 @@ impl ForElement for Decoded<'_> {
         self.bytes.chunks_exact(size_of::<T>()).map(one).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A TIFF of two rows and three columns of `uint8`, with a no-data value of 7 and cells of 10 × 20.
+    fn small() -> Vec<u8> {
+        let mut head: Vec<u8> = b"II*\0\x08\0\0\0".to_vec();
+        let scale: Vec<u8> = [10f64, 20.0, 0.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let tie: Vec<u8> = [0f64, 0.0, 0.0, 500.0, 900.0, 0.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let tags: [(u16, u16, u32, &[u8]); 10] = [
+            (256, 3, 1, &[3, 0, 0, 0]),
+            (257, 3, 1, &[2, 0, 0, 0]),
+            (258, 3, 1, &[8, 0, 0, 0]),
+            (259, 3, 1, &[1, 0, 0, 0]),
+            (262, 3, 1, &[1, 0, 0, 0]),
+            (273, 4, 1, &[0xff; 4]),
+            (279, 4, 1, &[6, 0, 0, 0]),
+            (33550, 12, 3, &scale),
+            (33922, 12, 6, &tie),
+            (42113, 2, 2, b"7\0\0\0"),
+        ];
+        let mut behind = 8 + 2 + 12 * tags.len() + 4;
+        let mut data: Vec<u8> = Vec::new();
+        head.extend((tags.len() as u16).to_le_bytes());
+        for (code, kind, count, value) in tags {
+            head.extend(code.to_le_bytes());
+            head.extend(kind.to_le_bytes());
+            head.extend(count.to_le_bytes());
+            if code == 273 {
+                // The cells stand last.
+                let at = 8 + 2 + 12 * 10 + 4 + scale.len() + tie.len();
+                head.extend((at as u32).to_le_bytes());
+            } else if value.len() == 4 {
+                head.extend(value);
+            } else {
+                head.extend((behind as u32).to_le_bytes());
+                data.extend(value);
+                behind += value.len();
+            }
+        }
+        head.extend([0; 4]);
+        head.extend(data);
+        head.extend([1, 2, 7, 4, 5, 6]);
+        head
+    }
+
+    #[test]
+    fn a_band_is_a_map_with_its_missing_cells_and_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("zones.tif");
+        std::fs::write(&file, small()).unwrap();
+        let map = read_map(&file, 0, 1 << 30).unwrap();
+        assert_eq!((map.rows, map.columns, map.dtype), (2, 3, DType::UInt8));
+        assert_eq!(map.values[..2], [1.0, 2.0]);
+        assert!(map.values[2].is_nan());
+        assert_eq!(map.values[3..], [4.0, 5.0, 6.0]);
+        assert_eq!(map.placement.transform.unwrap().gdal(), [500.0, 10.0, 0.0, 900.0, 0.0, -20.0]);
+        assert!(read_map(&file, 1, 1 << 30).is_err());
+        assert!(matches!(read_map(&file, 0, 1 << 20), Err(ImportError::Memory { .. })));
+    }
+}

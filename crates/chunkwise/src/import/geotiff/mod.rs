@@ -16,6 +16,7 @@ use chunkwise_core::cube::{Attrs, Labels};
 use chunkwise_core::dtype::{DType, Scalar};
 use files::Stamp;
 use geotiff_core::tags::TAG_NEW_SUBFILE_TYPE;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tiff_reader::{ColorModel, ExtraSample, Ifd, TiffFile};
@@ -59,12 +60,20 @@ struct Layout {
     /// Whether colours are made of what is stored (YCbCr).
     colours: bool,
     alpha: Option<usize>,
-    /// Number of the image that is the mask.
-    mask: Option<usize>,
+    mask: Option<Mask>,
     /// Columns and rows of a block; where it has blocks that are not stored, which.
     block: (u64, u64),
     absent: Option<Vec<bool>>,
     nodata: Option<Scalar>,
+}
+
+/// Where the mask of all bands is.
+#[derive(Clone, Debug)]
+enum Mask {
+    /// The image of this number in the file.
+    Within(usize),
+    /// The first image of a file beside it, `a.tif.msk`.
+    Beside { path: PathBuf, stamp: Stamp, number: usize },
 }
 
 impl GeoTiff {
@@ -92,7 +101,13 @@ impl GeoTiff {
             .then(|| extras.iter().position(is_alpha).and_then(|i| (samples + i).checked_sub(extras.len())))
             .flatten()
             .filter(|&at| at < samples && samples > 1);
-        let mask = if masks == Masks::Use { mask_of(&tiff, ifd) } else { None };
+        let mask = match masks {
+            Masks::Use => match mask_of(&tiff, ifd) {
+                Some(image) => Some(Mask::Within(image)),
+                None => mask_beside(path, (ifd.width(), ifd.height()), files)?,
+            },
+            Masks::Ignore => None,
+        };
         let told = tags::band_metadata(ifd, samples).map_err(unfit)?;
         let nodata = tags::nodata(ifd, dtype);
         let keys = tags::keys(ifd);
@@ -258,7 +273,10 @@ impl Source for GeoTiff {
         let read = if bands * 4 < samples && !colours || !chunky { 1 } else { samples };
         let window = plane.saturating_mul(cell).saturating_mul(read + bands + u64::from(colours) * samples);
         let mask = if self.variables[0].masked { plane.saturating_mul(2 + cell) } else { 0 };
-        decoded.saturating_mul(3).saturating_add(window).saturating_add(mask)
+        // Tables of blocks, of the two files that are open for each thread.
+        let blocks = self.layout.width.div_ceil(block.0).saturating_mul(self.layout.height.div_ceil(block.1));
+        let tables = blocks.saturating_mul(if chunky { 1 } else { samples }).saturating_mul(2 * 16);
+        decoded.saturating_mul(3).saturating_add(window).saturating_add(mask).saturating_add(tables)
     }
 
     fn read(&self, variable: usize, start: &[u64], shape: &[u64]) -> Result<Cells, ImportError> {
@@ -282,8 +300,14 @@ impl Source for GeoTiff {
             let cells = self.planes(&tiff, &[alpha], at)?;
             valid = Some(cells.chunks_exact(self.layout.cell).map(|c| c.iter().any(|&b| b != 0)).collect());
         }
-        if let Some(mask) = self.layout.mask {
-            let cells = tiff.read_band_window_bytes(mask, 0, at.row, at.column, at.rows, at.columns);
+        if let Some(mask) = &self.layout.mask {
+            let (tiff, image) = match mask {
+                Mask::Within(image) => (tiff, *image),
+                Mask::Beside { path, stamp, number } => {
+                    (self.files.get(*number, path, &path.display().to_string(), stamp)?, 0)
+                }
+            };
+            let cells = tiff.read_band_window_bytes(image, 0, at.row, at.column, at.rows, at.columns);
             let cells = cells.map_err(|e| self.read_error(e))?;
             let mut both: Vec<bool> = cells.iter().map(|&c| c != 0).collect();
             if let Some(alpha) = valid {
@@ -342,9 +366,35 @@ fn mask_of(tiff: &TiffFile, first: &Ifd) -> Option<usize> {
     tiff.ifds().iter().enumerate().skip(1).find(|(_, ifd)| is_mask(ifd) && same(ifd)).map(|(i, _)| i)
 }
 
+/// The mask in a file beside another, where there is one, as GDAL writes it.
+fn mask_beside(path: &Path, size: (u32, u32), files: &OpenFiles) -> Result<Option<Mask>, ImportError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".msk");
+    let path = PathBuf::from(name);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let location = path.display().to_string();
+    let stamp = Stamp::of(&path, &location)?;
+    let tiff = files.open(&path, &location)?;
+    let ifd = tiff.ifd(0).map_err(|e| ImportError::Read { location: location.clone(), source: e.into() })?;
+    if (ifd.width(), ifd.height()) != size || ifd.samples_per_pixel() != 1 {
+        let problem = format!(
+            "is a mask of {} × {} cells and {} bands, and not one of {} × {} for all bands",
+            ifd.height(),
+            ifd.width(),
+            ifd.samples_per_pixel(),
+            size.1,
+            size.0
+        );
+        return Err(ImportError::unfit(&location, problem, "leave it aside with `--masks ignore`"));
+    }
+    Ok(Some(Mask::Beside { path, stamp, number: files.number() }))
+}
+
 /// Names of bands: their descriptions, colours, or numbers from 1.
 fn band_labels(bands: &[usize], descriptions: &[String], model: &ColorModel, alpha_used: bool) -> Labels {
-    let distinct = |names: &[String]| names.iter().enumerate().all(|(i, n)| !names[..i].contains(n));
+    let distinct = |names: &[String]| names.iter().collect::<HashSet<_>>().len() == names.len();
     let described: Vec<String> = bands.iter().map(|&b| descriptions[b].clone()).collect();
     if described.iter().any(|d| !d.is_empty()) {
         let named: Vec<String> =
