@@ -21,6 +21,9 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Metadata of arrays, by the name of the variable.
+type Documents = Vec<(String, Map<String, Value>)>;
+
 /// Files that are ready to be added to a cube.
 #[derive(Debug)]
 pub struct Append {
@@ -151,7 +154,7 @@ impl Append {
     }
 
     /// The documents of arrays as they are now, and with their new shapes.
-    fn documents(&self, store: &dyn Store, name: &str) -> Result<Vec<(String, Map<String, Value>)>, ImportError> {
+    fn documents(&self, store: &dyn Store, name: &str) -> Result<Documents, ImportError> {
         let mut documents = Vec::new();
         for array in &self.arrays {
             let key = join(&join(&self.group, &array.spec.path), name);

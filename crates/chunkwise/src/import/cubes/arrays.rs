@@ -271,7 +271,7 @@ fn text(
     else {
         return Err(ImportError::unfit(
             &parts[0].cube.cube.location,
-            &format!("has no text in `{}`", variable.name),
+            format!("has no text in `{}`", variable.name),
             "",
         ));
     };

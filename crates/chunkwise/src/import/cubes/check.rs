@@ -1,6 +1,7 @@
 //! Whether files go together: each thing that would make values mean something else.
 
 use super::{CubeOptions, ImportError, Part};
+use crate::import::error::Difference;
 use crate::open::Values;
 use chunkwise_core::cf::time::TimeUnits;
 use chunkwise_core::cube::{DataType, Role, Variable};
@@ -33,7 +34,7 @@ pub(super) fn names(parts: &[Part], asked: &[String]) -> Result<Vec<String>, Imp
             let has: Vec<&str> = first.cube.cube.data_variables().map(|v| v.name.as_str()).collect();
             return Err(ImportError::unfit(
                 location,
-                &format!("has no variable `{name}`; it has `{}`", has.join("`, `")),
+                format!("has no variable `{name}`; it has `{}`", has.join("`, `")),
                 "",
             ));
         }
@@ -60,25 +61,25 @@ pub(super) fn names(parts: &[Part], asked: &[String]) -> Result<Vec<String>, Imp
     for part in parts {
         let (cube, location) = (&part.cube.cube, &part.cube.cube.location);
         if let Some(missing) = names.iter().find(|name| !cube.variables.contains_key(*name)) {
-            return Err(ImportError::Differ {
+            return Err(ImportError::Differ(Box::new(Difference {
                 what: "their variables",
                 one: first.cube.cube.location.clone(),
                 one_has: format!("`{missing}`"),
                 other: location.clone(),
                 other_has: "none of that name".to_owned(),
                 hint: "name those that all have with `--var`".to_owned(),
-            });
+            })));
         }
         let more = cube.variables.keys().find(|name| asked.is_empty() && !variables.contains_key(*name));
         if let Some(more) = more {
-            return Err(ImportError::Differ {
+            return Err(ImportError::Differ(Box::new(Difference {
                 what: "their variables",
                 one: first.cube.cube.location.clone(),
                 one_has: format!("no `{more}`"),
                 other: location.clone(),
                 other_has: format!("`{more}`"),
                 hint: "name those that all have with `--var`".to_owned(),
-            });
+            })));
         }
         let broken = names.iter().filter_map(|name| cube.variables.get(name)).find(|v| v.problem.is_some());
         if let Some(Variable { name, problem: Some(problem), .. }) = broken {
@@ -111,13 +112,15 @@ pub(super) fn same(
     options: &CubeOptions,
 ) -> Result<Option<Way>, ImportError> {
     let name = &a.name;
-    let differ = |what: &'static str, x: String, y: String, hint: &str| ImportError::Differ {
-        what,
-        one: format!("{}:{name}", one.cube.cube.location),
-        one_has: x,
-        other: format!("{}:{name}", other.cube.cube.location),
-        other_has: y,
-        hint: hint.to_owned(),
+    let differ = |what: &'static str, x: String, y: String, hint: &str| {
+        ImportError::Differ(Box::new(Difference {
+            what,
+            one: format!("{}:{name}", one.cube.cube.location),
+            one_has: x,
+            other: format!("{}:{name}", other.cube.cube.location),
+            other_has: y,
+            hint: hint.to_owned(),
+        }))
     };
     if a.dims != b.dims {
         return Err(differ("their dimensions", a.dims.join(", "), b.dims.join(", "), ""));
@@ -226,12 +229,12 @@ pub(super) fn same_values((one, a): (&Part, &Variable), (other, b): (&Part, &Var
             (format!("{} in cell {at}", x[at]), y[at].to_string())
         }
     };
-    Err(ImportError::Differ {
+    Err(ImportError::Differ(Box::new(Difference {
         what: "values that should be the same in all",
         one: format!("{}:{}", one.cube.cube.location, a.name),
         one_has: x,
         other: format!("{}:{}", other.cube.cube.location, b.name),
         other_has: y,
         hint: "leave the variable out by naming others with `--var`".to_owned(),
-    })
+    })))
 }

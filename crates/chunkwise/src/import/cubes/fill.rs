@@ -227,12 +227,9 @@ fn write(
     for at in 0..objects.iter().product::<u64>() {
         let of: Vec<u64> = index(at, &objects).iter().zip(object).zip(start).map(|((i, o), s)| s + i * o).collect();
         let behind = |axis: usize| (of[axis] + object[axis]).min(start[axis] + count[axis]);
-        let (mut first, mut grid) = (Vec::new(), Vec::new());
-        for axis in 0..of.len() {
-            let chunk = spec.chunks[axis];
-            first.push(of[axis] / chunk);
-            grid.push(behind(axis).div_ceil(chunk) - of[axis] / chunk);
-        }
+        let first: Vec<u64> = of.iter().zip(&spec.chunks).map(|(o, c)| o / c).collect();
+        let ends = (0..of.len()).map(|axis| behind(axis).div_ceil(spec.chunks[axis]));
+        let grid: Vec<u64> = ends.zip(&first).map(|(end, first)| end - first).collect();
         for inner in 0..grid.iter().product::<u64>() {
             let chunk: Vec<u64> = index(inner, &grid).iter().zip(&first).map(|(i, f)| i + f).collect();
             let (mut from, mut some) = (Vec::new(), Vec::new());

@@ -1,6 +1,7 @@
 //! The order of files along a dimension, by their labels.
 
 use super::{ImportError, Part};
+use crate::import::error::Difference;
 use crate::job::label_value;
 use chunkwise_core::cf::time::NOT_A_TIME;
 use chunkwise_core::cube::Labels;
@@ -21,7 +22,14 @@ pub(super) fn sort(parts: &mut Vec<Part>, along: &str) -> Result<(), ImportError
     if let Some([(one, a), (other, b)]) = kinds {
         let (one, other) = (name(one), name(other));
         let (one_has, other_has) = (kind(a).to_owned(), kind(b).to_owned());
-        return Err(ImportError::Differ { what: "the labels", one, one_has, other, other_has, hint: String::new() });
+        return Err(ImportError::Differ(Box::new(Difference {
+            what: "the labels",
+            one,
+            one_has,
+            other,
+            other_has,
+            hint: String::new(),
+        })));
     }
     match labelled.first().map(|(_, labels)| &**labels) {
         Some(Labels::Text(_)) => unique(&labelled, along)?,
@@ -57,7 +65,7 @@ fn unique(parts: &[Labelled], along: &str) -> Result<(), ImportError> {
     for (part, labels) in parts {
         let Labels::Text(texts) = &**labels else { continue };
         if let Some(twice) = texts.iter().find(|text| !seen.insert(text.as_str())) {
-            return Err(ImportError::unfit(&name(part), &format!("has the label `{twice}` of `{along}` again"), ""));
+            return Err(ImportError::unfit(&name(part), format!("has the label `{twice}` of `{along}` again"), ""));
         }
     }
     Ok(())
