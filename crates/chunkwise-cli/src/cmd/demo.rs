@@ -34,7 +34,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// The least memory in which all steps run.
-const LEAST: u64 = 64 << 20;
+const LEAST: u64 = 96 << 20;
 /// What `chunkwise stats` tells.
 const SUMMARY: [Statistic; 6] =
     [Statistic::Count, Statistic::Missing, Statistic::Min, Statistic::Max, Statistic::Mean, Statistic::Std];

@@ -5,11 +5,13 @@ use crate::bytes::format_bytes;
 use crate::cmd::create::{element_type, place};
 use crate::cmd::zonal::{note_wide, polygons};
 use crate::exit::{CliError, interrupted};
-use crate::job::{open_cube, warn_of_removal, words};
+use crate::job::{export_to, open_cube, warn_of_removal, words};
 use crate::output::{self, Json};
 use crate::progress;
 use chunkwise::create::parse_sizes;
 use chunkwise::exec::{Counters, RunOptions};
+use chunkwise::export::FileFormat;
+use chunkwise::job::output::OutputOptions;
 use chunkwise::job::zonal::Burn;
 use chunkwise::memory;
 use chunkwise::open::OpenOptions;
@@ -52,7 +54,7 @@ pub(crate) struct RasterizeArgs {
     /// Tell cells, chunks and memory, and write nothing.
     #[arg(long)]
     pub(crate) explain: bool,
-    /// The new cube.
+    /// The new cube, or a file (`.tif`, `.nc`).
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: String,
     /// Replace a cube that is there.
@@ -105,7 +107,14 @@ pub(crate) fn run(args: &RasterizeArgs, common: &Common) -> Result<ExitCode, Cli
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let (place, group) = place(&args.output, common)?;
+    let file = match FileFormat::of(&args.output) {
+        None => None,
+        Some(format) => Some(export_to(&args.output, format, OutputOptions::new(""), args.overwrite.into())?),
+    };
+    let (place, group) = match &file {
+        Some((options, _)) => (options.place.clone(), String::new()),
+        None => place(&args.output, common)?,
+    };
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
     warn_of_removal(&place, &group, existing, common)?;
     let mut to = Output::new(place);
@@ -119,8 +128,11 @@ pub(crate) fn run(args: &RasterizeArgs, common: &Common) -> Result<ExitCode, Cli
     };
     to.attrs.insert("history".to_owned(), history.into());
     let counters = Counters::default();
-    let options = RunOptions { cancel: interrupted(), ..RunOptions::default() };
-    let burnt = progress::shown(common, &counters, cost.chunks, || burn.run(to, threads, &counters, &options))?;
+    let run = RunOptions { cancel: interrupted(), ..RunOptions::default() };
+    let burnt = progress::shown(common, &counters, cost.chunks, || burn.run(to, threads, &counters, &run))?;
+    if let Some((options, export)) = &file {
+        export.run(options, &counters, &run)?;
+    }
     if !common.quiet && common.json() == Json::No {
         let shared = match burnt.shared {
             0 => String::new(),

@@ -44,7 +44,7 @@ pub(crate) struct ReduceArgs {
     pub(crate) job: JobArgs,
     #[command(flatten)]
     pub(crate) layout: LayoutArgs,
-    /// A cube (`.zarr`), a table (`.csv`, `.json`, `.parquet`, `.arrow`), `none` to compute and write nothing [default: a table to stdout].
+    /// A cube (`.zarr`), a file (`.tif`, `.nc`), a table (`.csv`, `.json`, `.parquet`, `.arrow`), `none` to compute and write nothing [default: a table to stdout].
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: Option<String>,
     /// Replace an output that is there.

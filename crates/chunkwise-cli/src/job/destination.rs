@@ -90,12 +90,20 @@ pub(crate) fn destination(
     };
     match format {
         None => Ok(Destination::Cube(Box::new(options))),
-        Some(format) => file(out, format, options, overwrite.into()),
+        Some(format) => {
+            let (options, export) = export_to(out, format, options, overwrite.into())?;
+            Ok(Destination::File(Box::new(options), export))
+        }
     }
 }
 
-/// A file of another format.
-fn file(out: &str, format: FileFormat, options: OutputOptions, replace: Overwrite) -> Result<Destination, CliError> {
+/// A file of another format, and the cube from which it is made.
+pub(crate) fn export_to(
+    out: &str,
+    format: FileFormat,
+    options: OutputOptions,
+    replace: Overwrite,
+) -> Result<(OutputOptions, Export), CliError> {
     let path = Path::new(out);
     if let Some(input) = options.inputs.iter().find(|i| Path::new(i).exists() && lies_within(path, Path::new(i))) {
         return Err(WriteError::WithinInput { location: out.to_owned(), input: input.clone() }.into());
@@ -111,7 +119,7 @@ fn file(out: &str, format: FileFormat, options: OutputOptions, replace: Overwrit
         return Err(CliError::says(format!("`-o {out}`: only Zarr has shards")));
     }
     let export = Export { path: path.to_owned(), format, codec: options.codec.clone() };
-    Ok(Destination::File(Box::new(export.cube(options)), export))
+    Ok((export.cube(options), export))
 }
 
 /// Dimensions of times of the real calendar.

@@ -97,8 +97,9 @@ impl Card {
         let counts: Vec<String> = self.layout.dims.iter().enumerate().map(along).collect();
         let total = (0..self.layout.dims.len()).map(|d| self.layout.count(d)).fold(1, u64::saturating_mul);
         format!(
-            "{}  {total} chunks ({}) of {}",
+            "{}  {total} {} ({}) of {}",
             printable(&self.variables.join(", ")),
+            if total == 1 { "chunk" } else { "chunks" },
             counts.join(" × "),
             megabytes(self.layout.chunk_bytes() as f64)
         )
