@@ -19,6 +19,7 @@ use chunkwise::write::{Existing, JournalHead, Output, ZarrVersion};
 use chunkwise_core::zonal::Touch;
 use clap::Args;
 use serde_json::json;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
@@ -109,7 +110,7 @@ pub(crate) fn run(args: &RasterizeArgs, common: &Common) -> Result<ExitCode, Cli
     }
     let file = match FileFormat::of(&args.output) {
         None => None,
-        Some(format) => Some(export_to(&args.output, format, OutputOptions::new(""), args.overwrite.into())?),
+        Some(format) => Some(export_to(&args.output, format, OutputOptions::new(PathBuf::new()), args.overwrite.into())?),
     };
     let (place, group) = match &file {
         Some((options, _)) => (options.place.clone(), String::new()),
