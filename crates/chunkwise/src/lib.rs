@@ -81,6 +81,16 @@ pub mod compare;
 pub mod create;
 pub mod error;
 pub mod exec;
+#[cfg_attr(
+    not(all(feature = "geotiff", feature = "netcdf")),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_variables,
+        unreachable_code,
+        reason = "what formats share that are not built in"
+    )
+)]
 pub mod export;
 pub mod import;
 pub mod job;

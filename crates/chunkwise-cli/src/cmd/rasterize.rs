@@ -110,7 +110,9 @@ pub(crate) fn run(args: &RasterizeArgs, common: &Common) -> Result<ExitCode, Cli
     }
     let file = match FileFormat::of(&args.output) {
         None => None,
-        Some(format) => Some(export_to(&args.output, format, OutputOptions::new(PathBuf::new()), args.overwrite.into())?),
+        Some(format) => {
+            Some(export_to(&args.output, format, OutputOptions::new(PathBuf::new()), args.overwrite.into())?)
+        }
     };
     let (place, group) = match &file {
         Some((options, _)) => (options.place.clone(), String::new()),

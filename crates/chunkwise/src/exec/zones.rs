@@ -8,7 +8,7 @@ use super::{Counters, ExecError, NoSink, Run, RunOptions, StageSchedule, readers
 use crate::store::{Access, Store};
 use chunkwise_core::plan::Stage;
 use chunkwise_core::zonal::{Cover, Tally, Weighting, ZonalStatistic};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,62 @@ impl ZoneTiles {
     /// Zones of the tile that has most.
     pub fn most_zones(&self) -> u64 {
         self.tiles.iter().flatten().map(|t| t.len() as u64).max().unwrap_or(0)
+    }
+
+    /// Zones that lie in some tile.
+    pub fn touched(&self) -> u64 {
+        let mut seen = vec![false; self.zones];
+        self.tiles.iter().flatten().flatten().for_each(|(zone, _)| seen[*zone as usize] = true);
+        seen.into_iter().filter(|s| *s).count() as u64
+    }
+
+    /// Zones of which some tiles are done and others are not, at most, where tiles are taken row by row, or column by column
+    /// where x is the outer dimension.
+    pub fn most_open(&self) -> u64 {
+        let (rows, columns) = (self.tiles.len(), self.tiles.first().map_or(0, Vec::len));
+        let order: Vec<(usize, usize)> = match self.dims.0 < self.dims.1 {
+            true => (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c))).collect(),
+            false => (0..columns).flat_map(|c| (0..rows).map(move |r| (r, c))).collect(),
+        };
+        let ending = Ending::of(self.zones, order.iter().map(|&(r, c)| self.tiles[r][c].as_slice()));
+        let mut open = vec![false; self.zones];
+        let (mut now, mut most) = (0u64, 0);
+        for (n, (r, c)) in order.into_iter().enumerate() {
+            for (zone, _) in &self.tiles[r][c] {
+                now += u64::from(!std::mem::replace(&mut open[*zone as usize], true));
+            }
+            most = most.max(now);
+            now -= ending.at[n].len() as u64;
+        }
+        most
+    }
+}
+
+/// When zones are done.
+struct Ending {
+    /// Of each tile, in the order in which they are taken, the zones of which it is the last.
+    at: Vec<Vec<u32>>,
+    /// Zones that lie in none.
+    never: Vec<u32>,
+}
+
+impl Ending {
+    fn of<'a>(zones: usize, tiles: impl Iterator<Item = &'a [(u32, Cover)]>) -> Ending {
+        const NEVER: usize = usize::MAX;
+        let mut last = vec![NEVER; zones];
+        let mut count = 0;
+        for (n, tile) in tiles.enumerate() {
+            tile.iter().for_each(|(zone, _)| last[*zone as usize] = n);
+            count = n + 1;
+        }
+        let mut ending = Ending { at: vec![Vec::new(); count], never: Vec::new() };
+        for (zone, &n) in last.iter().enumerate() {
+            match ending.at.get_mut(n) {
+                Some(zones) => zones.push(zone as u32),
+                None => ending.never.push(zone as u32),
+            }
+        }
+        ending
     }
 }
 
@@ -91,7 +147,7 @@ pub fn run_zones(
         merging: Mutex::new(Merging {
             merged: 0,
             waiting: BTreeMap::new(),
-            states: Vec::new(),
+            states: HashMap::new(),
             table: ZoneTable::new(stage, tiles.zones, job.statistics.len()),
         }),
         moved: Condvar::new(),
@@ -129,22 +185,24 @@ struct Patch {
     index: Vec<u64>,
     intervals: Vec<(u64, u64)>,
     leaves: u64,
+    ending: Ending,
 }
 
 struct Merging {
     /// Leaves that were merged.
     merged: u64,
     waiting: BTreeMap<u64, Tallied>,
-    /// Of the patch in work: by what is folded, zone, and cell that is left.
-    states: Vec<Tally>,
+    /// Of the patch in work, the zones of which some tiles are done and others are not: by what is folded, and cell that is left.
+    states: HashMap<u32, Vec<Tally>>,
     table: ZoneTable,
 }
 
 /// A leaf whose turn to be merged may not have come.
 struct Tallied {
     patch: Arc<Patch>,
-    is_last: bool,
-    tallies: Vec<(usize, Tally)>,
+    leaf: u64,
+    /// By zone, and its slot: what is folded, and cell that is left.
+    tallies: Vec<(u32, usize, Tally)>,
 }
 
 impl Work<'_> {
@@ -153,10 +211,9 @@ impl Work<'_> {
         while let Some((n, patch, l)) = self.take()? {
             self.run.check()?;
             let leaf = self.run.stage.leaf_at(&patch.intervals, l);
-            let is_last = l + 1 == patch.leaves;
             let tallies = self.tally(reader, &patch, &leaf, &mut values)?;
             self.run.count_leaf();
-            self.merge(n, Tallied { patch, is_last, tallies });
+            self.merge(n, Tallied { patch, leaf: l, tallies });
         }
         Ok(())
     }
@@ -184,7 +241,11 @@ impl Work<'_> {
                 if leaves == 0 {
                     continue;
                 }
-                next.open = Some((Arc::new(Patch { index, intervals, leaves }), 0));
+                let (y, x) = self.tiles.dims;
+                let order = (0..leaves).map(|l| stage.leaf_at(&intervals, l));
+                let tiles = order.map(|leaf| self.tiles.tiles[leaf[y] as usize][leaf[x] as usize].as_slice());
+                let ending = Ending::of(self.tiles.zones, tiles);
+                next.open = Some((Arc::new(Patch { index, intervals, leaves, ending }), 0));
             }
             let Some((patch, l)) = next.open.take() else { return Ok(None) };
             if l + 1 < patch.leaves {
@@ -202,7 +263,7 @@ impl Work<'_> {
         patch: &Patch,
         leaf: &[u64],
         values: &mut Vec<f64>,
-    ) -> Result<Vec<(usize, Tally)>, ExecError> {
+    ) -> Result<Vec<(u32, usize, Tally)>, ExecError> {
         let stage = self.run.stage;
         let read = reader.read(leaf)?;
         let (y, x) = self.tiles.dims;
@@ -227,7 +288,7 @@ impl Work<'_> {
             read.values(stage, folded, leaf, values);
             for (zone, cover) in zones {
                 for &(offset, k) in &rest {
-                    let slot = (f * self.tiles.zones + *zone as usize) * cells + k;
+                    let slot = f * cells + k;
                     let tally = if flat {
                         let values = &values[offset..offset + row * lengths[y]];
                         Tally::of(cover.cells().map(|(cell, w)| (values[cell as usize], w)), keep)
@@ -238,7 +299,7 @@ impl Work<'_> {
                         };
                         Tally::of(cover.cells().map(|(cell, w)| (at(cell), w)), keep)
                     };
-                    tallies.push((slot, tally));
+                    tallies.push((*zone, slot, tally));
                 }
             }
         }
@@ -252,26 +313,31 @@ impl Work<'_> {
         merging.waiting.insert(n, done);
         loop {
             let turn = merging.merged;
-            let Some(Tallied { patch, is_last, tallies }) = merging.waiting.remove(&turn) else { break };
-            let cells = stage.patch_cells(&patch.index) as usize;
-            if merging.states.is_empty() {
-                merging.states.resize(stage.folded.len() * self.tiles.zones * cells, Tally::default());
+            let Some(Tallied { patch, leaf, tallies }) = merging.waiting.remove(&turn) else { break };
+            let slots = stage.folded.len() * stage.patch_cells(&patch.index) as usize;
+            let Merging { states, table, .. } = &mut *merging;
+            for (zone, slot, tally) in &tallies {
+                let state = states.entry(*zone).or_insert_with(|| vec![Tally::default(); slots]);
+                state[*slot].merge(tally);
             }
-            for (slot, tally) in &tallies {
-                merging.states[*slot].merge(tally);
+            let region = stage.patch_output(&patch.index);
+            for &zone in &patch.ending.at[leaf as usize] {
+                if let Some(state) = states.remove(&zone) {
+                    self.finish(zone, &state, &region, table);
+                }
+            }
+            if leaf + 1 == patch.leaves {
+                let nothing = vec![Tally::default(); slots];
+                patch.ending.never.iter().for_each(|&zone| self.finish(zone, &nothing, &region, table));
             }
             merging.merged += 1;
-            if is_last {
-                let states = std::mem::take(&mut merging.states);
-                self.finish(&states, &stage.patch_output(&patch.index), &mut merging.table);
-            }
         }
         drop(merging);
         self.moved.notify_all();
     }
 
-    /// The values of a patch, whose output cells are `region`.
-    fn finish(&self, states: &[Tally], region: &[(u64, u64)], table: &mut ZoneTable) {
+    /// The values of a zone in a patch, whose output cells are `region`.
+    fn finish(&self, zone: u32, states: &[Tally], region: &[(u64, u64)], table: &mut ZoneTable) {
         let lengths: Vec<u64> = region.iter().map(|(a, b)| b - a).collect();
         let (cells, all) = (lengths.iter().product::<u64>() as usize, table.shape.iter().product::<u64>() as usize);
         let (ddof, min_count) = (self.run.options.ddof as f64, self.run.options.min_count);
@@ -283,12 +349,10 @@ impl Work<'_> {
                 stride *= table.shape[d];
             }
             for (f, columns) in table.columns.iter_mut().enumerate() {
-                for zone in 0..self.tiles.zones {
-                    let state = &states[(f * self.tiles.zones + zone) * cells + k];
-                    for (statistic, column) in self.job.statistics.iter().zip(columns.iter_mut()) {
-                        let value = state.value(*statistic, self.job.weighting, ddof, min_count);
-                        column[zone * all + to as usize] = value.unwrap_or(f64::NAN);
-                    }
+                let state = &states[f * cells + k];
+                for (statistic, column) in self.job.statistics.iter().zip(columns.iter_mut()) {
+                    let value = state.value(*statistic, self.job.weighting, ddof, min_count);
+                    column[zone as usize * all + to as usize] = value.unwrap_or(f64::NAN);
                 }
             }
         }

@@ -126,7 +126,7 @@ impl PlacedZones {
             ZonesOf::Polygons(zones) => {
                 OnAxes::Polygons(Placed::new(zones, &plane, (&dims.y, &ys), (&dims.x, &xs), &mut wide)?, request.touch)
             }
-            ZonesOf::Raster(raster) => OnAxes::Raster(raster.on(&ys, &xs, plane.crs.as_ref())?),
+            ZonesOf::Raster(raster) => OnAxes::Raster(Box::new(raster.on(&ys, &xs, plane.crs.as_ref())?)),
         };
         let mut tiles = Vec::new();
         for stage in prepared.results() {
@@ -174,7 +174,10 @@ impl PlacedZones {
         let leaf = product(&|d| stage.dims[d].cuts.longest());
         let (zones, folded) = (tiles.zones as u64, stage.folded.len() as u64);
         let tally = size_of::<Tally>() as u64 + 8;
-        let states = zones.saturating_mul(patch).saturating_mul(folded).saturating_mul(tally);
+        // A zone is kept from its first tile to its last; where a patch goes over its tiles more than once, to the end.
+        let once = stage.output_dims().all(|d| stage.dims[d].longest_patch() <= stage.dims[d].cuts.longest());
+        let open = if once { tiles.most_open() } else { tiles.touched() };
+        let states = open.saturating_mul(patch).saturating_mul(folded).saturating_mul(tally);
         let window = window(threads) as u64;
         let waiting = tiles.most_zones().saturating_mul(leaf).saturating_mul(folded).saturating_mul(tally);
         let cells: u64 = stage.dims.iter().map(|d| d.cuts.longest()).fold(8, u64::saturating_mul);
@@ -264,7 +267,7 @@ impl PlacedZones {
 /// Zones on the axes of a cube.
 enum OnAxes {
     Polygons(Placed, Touch),
-    Raster(RasterZones),
+    Raster(Box<RasterZones>),
 }
 
 /// Polygons on the axes of a cube, which ascend: one that descends is mirrored, and the polygons with it.

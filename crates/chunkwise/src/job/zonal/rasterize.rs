@@ -84,7 +84,7 @@ impl Burn {
         let mut spec = CreateSpec::new(name, labels, dtype);
         let kept = |dim: &String| *dim == dims.y || *dim == dims.x;
         spec.chunks = source.chunks.into_iter().filter(|(dim, _)| kept(dim)).collect();
-        spec.missing = Some(Scalar::Int(outside.into()));
+        spec.missing = Some(Scalar::Int(outside));
         spec.crs = source.crs;
         spec.variable_attrs = source.variable_attrs.into_iter().filter(|(dim, _)| kept(dim)).collect();
         let mut attrs = Attrs::new();
