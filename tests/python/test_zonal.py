@@ -441,3 +441,23 @@ def test_files_without_polygons_are_refused(cw, plane, tmp_path, text, named):
 def test_a_file_that_is_not_there_is_refused(cw, plane, tmp_path):
     cw("zonal", plane[0], "--zones", tmp_path / "none.geojson").refused("none.geojson")
     cw("zonal", plane[0], "--zones", tmp_path / "none.shp").refused("none.shp")
+
+
+def test_zones_that_are_done_are_not_kept(cw, tmp_path):
+    """4,000 zones over chunks that are long in time: states of all of them would take 4,000 × 400 × 88 bytes and more."""
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(400, 200, 80)).astype("float32")
+    arrays = {"v": (("time", "y", "x"), values, {}, {"chunks": (400, 10, 80), "fill": NAN}), "y": (("y",), np.arange(200) + 0.5), "x": (("x",), np.arange(80) + 0.5)}
+    path = build(tmp_path / "c.zarr", arrays)
+    boxes = [(r, c) for r in range(0, 200, 2) for c in range(0, 80, 2)]
+    features = [feature([(c, r), (c + 2, r), (c + 2, r + 1.5), (c, r + 1.5)]) for r, c in boxes]
+    zones = geojson(tmp_path / "z.geojson", features)
+    ask = ["zonal", path, "--zones", zones, "--zones-crs", "cube", "--with", "mean", "-o", tmp_path / "o.csv"]
+    run = cw(*ask, "--memory", "128MiB", "--threads", "2", measure=True).ok()
+    assert run.peak <= 128 * 2**20
+    found = np.genfromtxt(tmp_path / "o.csv", delimiter=",", skip_header=1, usecols=3).reshape(4000, 400)
+    weights = np.array([1, 0.5])[:, None]
+    for n in rng.integers(0, 4000, 50):
+        r, c = boxes[n]
+        want = (values[:, r : r + 2, c : c + 2].astype("float64") * weights).sum((1, 2)) / 3
+        np.testing.assert_allclose(found[n], want, rtol=1e-6, atol=1e-9)
