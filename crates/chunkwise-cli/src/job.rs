@@ -2,7 +2,7 @@
 
 mod destination;
 
-pub(crate) use destination::{Destination, destination, export_to};
+pub(crate) use destination::{Destination, destination, export_to, refuse_ending};
 
 use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
 use crate::bytes::format_bytes;
@@ -354,11 +354,12 @@ impl Ready {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Runs a job that gives rows, to where these go; of one column all values are known before.
+    /// Runs a job that gives rows, to where these go; of one column all values are known before, and some hold counts.
     pub(crate) fn rows<'a>(
         &self,
         common: &Common,
         (column, values): (&str, impl Iterator<Item = &'a Value>),
+        counts: impl Iterator<Item = &'a str>,
         run: impl FnOnce(&mut dyn FnMut(Record) -> Result<(), CliError>) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         match &self.destination {
@@ -366,6 +367,7 @@ impl Ready {
             Destination::Table(to) => {
                 let mut table = TableWriter::create(to)?;
                 table.holds(column, values);
+                counts.for_each(|column| table.counts(column));
                 run(&mut |record| table.write(&record))?;
                 table.finish()
             }

@@ -407,8 +407,12 @@ pub fn json_value(column: &Column, i: usize, packing: Packing) -> Value {
         };
     }
     let v = column.values.f64_at(i);
-    let v = if packing.is_none() { v } else { v * packing.scale + packing.offset };
-    match v {
+    number(if packing.is_none() { v } else { v * packing.scale + packing.offset })
+}
+
+/// A number as JSON: `null` where it is none, infinities as text.
+pub(crate) fn number(value: f64) -> Value {
+    match value {
         v if v == f64::INFINITY => "inf".into(),
         v if v == f64::NEG_INFINITY => "-inf".into(),
         v => v.into(),

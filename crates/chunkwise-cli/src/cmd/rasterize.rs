@@ -5,7 +5,7 @@ use crate::bytes::format_bytes;
 use crate::cmd::create::{element_type, place};
 use crate::cmd::zonal::{note_wide, polygons};
 use crate::exit::{CliError, interrupted};
-use crate::job::{export_to, open_cube, warn_of_removal, words};
+use crate::job::{export_to, open_cube, refuse_ending, warn_of_removal, words};
 use crate::output::{self, Json};
 use crate::progress;
 use chunkwise::create::parse_sizes;
@@ -108,6 +108,7 @@ pub(crate) fn run(args: &RasterizeArgs, common: &Common) -> Result<ExitCode, Cli
         }
         return Ok(ExitCode::SUCCESS);
     }
+    refuse_ending(&args.output)?;
     let file = match FileFormat::of(&args.output) {
         None => None,
         Some(format) => {
@@ -142,6 +143,9 @@ pub(crate) fn run(args: &RasterizeArgs, common: &Common) -> Result<ExitCode, Cli
             n => format!(", {n} of them in several: the last has them"),
         };
         output::note(&format!("{} cells lie in {} zones{shared}", burnt.cells, zones.ids.len()));
+        if burnt.cells == 0 {
+            output::note("check the CRS of the zones: `--zones-crs EPSG:…` names it");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

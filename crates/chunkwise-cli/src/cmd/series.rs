@@ -131,7 +131,9 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
     let head = |n: usize| head(&points[n], &texts);
     ready.deliver_by(common, |cube, _, _, counters, options| {
         let names = points.iter().map(|p| &p.name);
-        ready.rows(common, ("point", names), |each| series.run(cube, &plan, counters, options, head, each))
+        ready.rows(common, ("point", names), std::iter::empty(), |each| {
+            series.run(cube, &plan, counters, options, head, each)
+        })
     })
 }
 

@@ -10,7 +10,7 @@ use chunkwise::job::plan::Limits;
 #[cfg(feature = "geotiff")]
 use chunkwise::job::zonal::read_geotiff;
 use chunkwise::job::zonal::{PlacedZones, ZonalRequest, Zones, ZonesError, ZonesOf, read_raster};
-use chunkwise::job::{JobError, MOST_ROWS};
+use chunkwise::job::{JobError, MOST_ROWS, Request};
 use chunkwise::open::{OpenCube, OpenOptions};
 use chunkwise::vector;
 use chunkwise_core::crs::Crs;
@@ -90,6 +90,7 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
         text: &args.zones,
         id: args.zone_id.as_deref(),
         crs: args.zones_crs.as_deref(),
+        of: &of,
         decode: &args.decode,
         job: &args.job,
     };
@@ -101,6 +102,9 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
         output::note("the cube has no CRS: the zones are taken to be in its own coordinates");
     }
     note_wide(&placed.wide, common);
+    if placed.are_outside() && !common.quiet {
+        output::note("no zone has a cell of the cube: check the CRS of the zones (`--zones-crs EPSG:…` names it)");
+    }
     let rows = placed.rows(&prepared);
     if rows > MOST_ROWS && matches!(to, Destination::Screen) && !args.job.explain {
         return Err(CliError::of(JobError::TooManyRows { rows }).hint("write it to a file with `-o OUT.csv`"));
@@ -111,7 +115,7 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
         return ready.explain(common.json());
     }
     ready.deliver_by(common, |cube, prepared, plan, counters, options| {
-        ready.rows(common, ("zone", placed.ids().iter()), |each| {
+        ready.rows(common, ("zone", placed.ids().iter()), placed.counts(), |each| {
             placed.run(prepared, cube, plan, counters, options, each)
         })
     })
@@ -135,6 +139,8 @@ pub(crate) struct ZonesFrom<'a> {
     pub(crate) id: Option<&'a str>,
     /// `--zones-crs`.
     pub(crate) crs: Option<&'a str>,
+    /// What is asked of the cube: what it selects holds for zones of a formula too.
+    pub(crate) of: &'a Request,
     pub(crate) decode: &'a DecodeArgs,
     pub(crate) job: &'a JobArgs,
 }
@@ -168,7 +174,7 @@ pub(crate) fn zones(args: &ZonesFrom<'_>, cube: &OpenCube, common: &Common) -> R
                 has.join(", ")
             )));
         }
-        return Ok(ZonesOf::Raster(read_raster(&other, variable, limits, &options)?));
+        return Ok(ZonesOf::Raster(read_raster(&other, variable, &Request::default(), limits, &options)?));
     }
     if Path::new(text).exists() {
         return Err(CliError::says(format!("`--zones {text}` is no file of polygons")).hint(
@@ -176,7 +182,7 @@ pub(crate) fn zones(args: &ZonesFrom<'_>, cube: &OpenCube, common: &Common) -> R
              (`.tif`) are read; zones of a cube are named by `CUBE:VARIABLE`",
         ));
     }
-    Ok(ZonesOf::Raster(read_raster(cube, text, limits, &options)?))
+    Ok(ZonesOf::Raster(read_raster(cube, text, args.of, limits, &options)?))
 }
 
 /// The polygons of a file, in the CRS that it says, or in `own`; `id` is the property that names them.

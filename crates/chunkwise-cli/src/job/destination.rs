@@ -49,17 +49,10 @@ pub(crate) fn destination(
         let times = if kind.has_times() { real_times(cube)? } else { Vec::new() };
         return Ok(Destination::Table(TableTo { path: out.to_owned(), kind, replace, times }));
     }
-    let ending = Path::new(out).extension().and_then(|e| e.to_str()).unwrap_or("zarr");
-    let ends = |with: &str| ending.eq_ignore_ascii_case(with);
-    let format = FileFormat::of(out);
-    let is_known = format.is_some() || ends("zarr") || ends("zip");
-    if layout.is_some() && !is_known && ending.chars().all(char::is_alphabetic) {
-        return Err(CliError::says(format!("`-o {out}`: no output is written as `.{ending}`")).hint(format!(
-            "a cube ends in `.zarr`, `.zarr.zip` or in nothing, a file in `.tif` or `.nc`, a table in {}; `-o none` drops \
-             the result",
-            TableFile::ENDINGS
-        )));
+    if layout.is_some() {
+        refuse_ending(out)?;
     }
+    let format = FileFormat::of(out);
     let Some(layout) = layout else {
         return Err(CliError::says(format!("`-o {out}`: a table ends in {}", TableFile::ENDINGS)));
     };
@@ -95,6 +88,19 @@ pub(crate) fn destination(
             Ok(Destination::File(Box::new(options), export))
         }
     }
+}
+
+/// Refuses a path that ends as neither a cube nor a file that is written does.
+pub(crate) fn refuse_ending(out: &str) -> Result<(), CliError> {
+    let ending = Path::new(out).extension().and_then(|e| e.to_str()).unwrap_or("zarr");
+    let ends = |with: &str| ending.eq_ignore_ascii_case(with);
+    if FileFormat::of(out).is_some() || ends("zarr") || ends("zip") || !ending.chars().all(char::is_alphabetic) {
+        return Ok(());
+    }
+    Err(CliError::says(format!("`-o {out}`: no output is written as `.{ending}`")).hint(format!(
+        "a cube ends in `.zarr`, `.zarr.zip` or in nothing, a file in `.tif` or `.nc`, a table in {}; `-o none` drops the result",
+        TableFile::ENDINGS
+    )))
 }
 
 /// A file of another format, and the cube from which it is made.

@@ -178,6 +178,16 @@ impl TableWriter {
         let _ = (column, values);
     }
 
+    /// Says that a column holds counts.
+    pub(crate) fn counts(&mut self, column: &str) {
+        #[cfg(feature = "parquet")]
+        if let Rows::Columnar(table, _) = &mut self.rows {
+            table.set_type(column, ColumnType::Count);
+        }
+        #[cfg(not(feature = "parquet"))]
+        let _ = column;
+    }
+
     fn failed(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CliError {
         CliError::of(TableWrite { path: self.path.clone(), source: source.into() })
     }

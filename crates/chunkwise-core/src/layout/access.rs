@@ -282,8 +282,8 @@ mod tests {
         assert_eq!(found[0], (12.0, 6.0, 62_500.0));
         assert_eq!(found[1], (16.0, 8.0, 1.0));
         assert_eq!(found[2], (48.0, 24.0, 1.0));
-        // Of 501 places along a side two leave 500 cells in two chunks and all others touch three.
-        let side = (2.0 * 3.0 + 498.0 * 3.0 - 3.0) / 501.0;
+        // Of 501 places along a side three leave 500 cells in two chunks, and all others touch three.
+        let side = (3.0 * 2.0 + 498.0 * 3.0) / 501.0;
         assert!((found[3].0 - 12.0 * side * side).abs() < 1e-9);
         assert_eq!(found[4], (192.0, 96.0, 1.0));
     }

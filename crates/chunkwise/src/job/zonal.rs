@@ -9,7 +9,7 @@ pub use raster::{RasterZones, read_raster};
 pub use rasterize::{Burn, BurnCost, Burnt};
 
 use super::plan::{Limits, Planned};
-use super::{JobError, OtherAxes, Over, Prepared, Record, Request, label_values, plane, prepare};
+use super::{JobError, OtherAxes, Over, Prepared, Record, Request, label_values, number, plane, prepare};
 use crate::exec::{Counters, RunOptions, StageSchedule, ZonalJob, ZoneTable, ZoneTiles, run_zones};
 use crate::open::OpenCube;
 use chunkwise_core::crs::{Crs, CrsError, Georeference, Transformer};
@@ -70,6 +70,8 @@ pub enum ZonesError {
     NotAMap { zones: String, has: Vec<String>, dims: String },
     #[error("the zones lie on another grid: {zones}; the cube has {cube}")]
     OtherGrid { zones: String, cube: String },
+    #[error("`{zones}` has {bands} bands; zones are one")]
+    Bands { zones: String, bands: u64 },
     #[error("`{zones}` has no even grid with its rows along y")]
     NoGrid { zones: String },
     #[cfg(feature = "geotiff")]
@@ -146,6 +148,17 @@ impl PlacedZones {
         let names = request.statistics.iter().map(|s| s.0.clone()).collect();
         let job = ZonalJob { statistics, weighting };
         Ok((PlacedZones { crs: plane.crs, wide, tiles, ids: ids.clone(), names, job }, prepared))
+    }
+
+    /// Whether no zone has a cell of the cube.
+    pub fn are_outside(&self) -> bool {
+        self.tiles.iter().all(|tiles| tiles.touched() == 0)
+    }
+
+    /// The columns of counts.
+    pub fn counts(&self) -> impl Iterator<Item = &str> {
+        let named = self.names.iter().zip(&self.job.statistics);
+        named.filter(|(_, statistic)| statistic.is_count()).map(|(name, _)| name.as_str())
     }
 
     /// What the zones are called.
@@ -250,9 +263,8 @@ impl PlacedZones {
                     for ((name, column), statistic) in self.names.iter().zip(columns).zip(&self.job.statistics) {
                         let value = column[zone * cells + cell];
                         let shown = match value {
-                            v if v.is_nan() => Value::Null,
-                            v if statistic.is_count() => (v as u64).into(),
-                            v => v.into(),
+                            v if statistic.is_count() && !v.is_nan() => (v as u64).into(),
+                            v => number(v),
                         };
                         record.insert(name.clone(), shown);
                     }

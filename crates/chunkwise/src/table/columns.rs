@@ -2,7 +2,9 @@
 
 use super::write::TableError;
 use crate::job::Record;
-use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
+use arrow_array::builder::{
+    BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder,
+};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chunkwise_core::cf::time::{Calendar, parse_partial};
@@ -16,6 +18,8 @@ pub enum ColumnType {
     Boolean,
     /// Whole numbers of 64 bits with a sign.
     Integer,
+    /// Whole numbers of 64 bits without a sign.
+    Count,
     /// Numbers of 64 bits.
     Number,
     /// Text.
@@ -34,6 +38,7 @@ impl ColumnType {
         match self {
             ColumnType::Boolean => DataType::Boolean,
             ColumnType::Integer => DataType::Int64,
+            ColumnType::Count => DataType::UInt64,
             ColumnType::Number => DataType::Float64,
             ColumnType::Text => DataType::Utf8,
             ColumnType::Time => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -44,6 +49,7 @@ impl ColumnType {
         match self {
             ColumnType::Boolean => "true and false",
             ColumnType::Integer => "whole numbers",
+            ColumnType::Count => "counts",
             ColumnType::Number => "numbers",
             ColumnType::Text => "text",
             ColumnType::Time => "times",
@@ -128,6 +134,7 @@ fn array<'a>(of: ColumnType, cells: impl Iterator<Item = Option<&'a Value>>) -> 
     Ok(match of {
         ColumnType::Boolean => column!(BooleanBuilder::new(), Value::as_bool),
         ColumnType::Integer => column!(Int64Builder::new(), Value::as_i64),
+        ColumnType::Count => column!(UInt64Builder::new(), Value::as_u64),
         ColumnType::Number => column!(Float64Builder::new(), number),
         ColumnType::Text => column!(StringBuilder::new(), text),
         ColumnType::Time => column!(TimestampMicrosecondBuilder::new(), |v: &Value| microseconds(v.as_str()?)),

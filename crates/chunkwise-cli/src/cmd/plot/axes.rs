@@ -20,7 +20,13 @@ pub(super) fn unit(variable: Option<&Variable>) -> String {
         "1" | "none" | "unitless" | "dimensionless" => String::new(),
         "metre" | "meter" | "metres" | "meters" => "m".to_owned(),
         "percent" => "%".to_owned(),
-        text if text.starts_with("degree") => "°".to_owned(),
+        "degree_C" | "degrees_C" | "degree_Celsius" | "degrees_Celsius" | "degree_c" | "degree_celsius"
+        | "degrees_celsius" | "degC" | "deg_C" | "celsius" | "Celsius" => "°C".to_owned(),
+        "degree_F" | "degrees_F" | "degree_Fahrenheit" | "degrees_Fahrenheit" | "degF" => "°F".to_owned(),
+        "degree_K" | "degrees_K" | "degree_Kelvin" | "degK" => "K".to_owned(),
+        "degree" | "degrees" => "°".to_owned(),
+        "degrees_north" | "degree_north" | "degrees_N" | "degree_N" | "degrees_true" | "degree_true" => "°".to_owned(),
+        "degrees_east" | "degree_east" | "degrees_E" | "degree_E" | "degrees_west" | "degree_west" => "°".to_owned(),
         text => superscripts(text),
     }
 }

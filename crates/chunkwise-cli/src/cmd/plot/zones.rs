@@ -31,6 +31,7 @@ pub(super) fn run(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, CliErro
         text: args.zones.as_deref().unwrap_or_default(),
         id: args.zone_id.as_deref(),
         crs: args.zones_crs.as_deref(),
+        of: &asked.request,
         decode: &args.decode,
         job: &args.job,
     };

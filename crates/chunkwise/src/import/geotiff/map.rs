@@ -9,6 +9,8 @@ use std::path::Path;
 /// One band, decoded.
 #[derive(Clone, Debug)]
 pub struct Map {
+    /// Bands of the file.
+    pub bands: u64,
     /// Cells along y.
     pub rows: u64,
     /// Cells along x.
@@ -56,12 +58,12 @@ pub fn read_map(path: &Path, band: u64, memory: u64) -> Result<Map, ImportError>
     {
         return Err(ImportError::unfit(source.location(), "holds integers that a double does not", ""));
     }
-    Ok(Map { rows, columns, values, dtype: variable.dtype, placement: source.placement().clone() })
+    Ok(Map { bands, rows, columns, values, dtype: variable.dtype, placement: source.placement().clone() })
 }
 
 fn empty(source: &GeoTiff) -> Map {
     let dtype = source.variables()[0].dtype;
-    Map { rows: 0, columns: 0, values: Vec::new(), dtype, placement: source.placement().clone() }
+    Map { bands: 0, rows: 0, columns: 0, values: Vec::new(), dtype, placement: source.placement().clone() }
 }
 
 struct Decoded<'a> {

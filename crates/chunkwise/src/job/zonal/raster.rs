@@ -3,7 +3,7 @@
 use super::{ZonesError, centres};
 use crate::exec::{Counters, RunOptions, ZoneTiles};
 use crate::job::plan::Limits;
-use crate::job::{Request, prepare};
+use crate::job::{Request, number, prepare};
 use crate::open::OpenCube;
 use crate::sink::memory::MemorySink;
 use chunkwise_core::crs::Crs;
@@ -44,13 +44,15 @@ fn told(ys: &[f64], xs: &[f64]) -> String {
     format!("{} × {} cells, y {}, x {}", ys.len(), xs.len(), axis(ys), axis(xs))
 }
 
-/// Reads the zones that `formula` gives over `cube`; where it is the name of a variable, its flags name them.
+/// Reads the zones that `formula` gives over `cube`; where it is the name of a variable, its flags name them. What `of` selects
+/// along other dimensions than rows and columns is selected here too.
 ///
 /// # Errors
 /// What [`prepare`] refuses, more than the two dimensions on the Earth, or a cube that does not fit in `limits`.
 pub fn read_raster(
     cube: &OpenCube,
     formula: &str,
+    of: &Request,
     limits: Limits,
     options: &RunOptions,
 ) -> Result<RasterZones, ZonesError> {
@@ -63,10 +65,14 @@ pub fn read_raster(
     let named: Vec<String> = variable.iter().map(|v| v.name.clone()).collect();
     let lies = super::lies(cube, &named, &[])?;
     let Some(dims) = &lies.dims else { return Err(super::nowhere(cube)) };
+    let other = |dim: &str| dim != dims.y && dim != dims.x && variable.is_none_or(|v| v.dims.iter().any(|d| d == dim));
+    request.sel = of.sel.iter().filter(|(dim, _)| other(dim)).cloned().collect();
+    request.isel = of.isel.iter().filter(|(dim, _)| other(dim)).cloned().collect();
+    let selected = |dim: &str| of.sel.iter().any(|s| s.0 == dim) || of.isel.iter().any(|s| s.0 == dim);
     // A dimension of one cell is no choice.
     for (dim, &n) in &cube.cube.dims {
         let free = variable.is_none_or(|v| v.dims.contains(dim));
-        if n == 1 && free && *dim != dims.y && *dim != dims.x {
+        if n == 1 && free && *dim != dims.y && *dim != dims.x && !selected(dim) {
             request.isel.push((dim.clone(), IndexQuery::One(0)));
         }
     }
@@ -113,6 +119,9 @@ fn numbered(values: Vec<Option<f64>>, names: &[(f64, String)]) -> (Vec<Value>, V
 #[cfg(feature = "geotiff")]
 pub fn read_geotiff(path: &std::path::Path, memory: u64) -> Result<RasterZones, ZonesError> {
     let map = crate::import::geotiff::read_map(path, 0, memory).map_err(|e| ZonesError::GeoTiff(Box::new(e)))?;
+    if map.bands != 1 {
+        return Err(ZonesError::Bands { zones: path.display().to_string(), bands: map.bands });
+    }
     let transform = map.placement.transform;
     let axes = transform.and_then(|t| Some((t.y_labels(map.rows)?, t.x_labels(map.columns)?)));
     let Some((ys, xs)) = axes else {
@@ -164,7 +173,7 @@ fn id(value: f64, names: &[(f64, String)]) -> Value {
     match names.iter().find(|n| n.0 == value) {
         Some((_, name)) => name.clone().into(),
         None if value.fract() == 0.0 && value.abs() < 9e15 => (value as i64).into(),
-        None => value.into(),
+        None => number(value),
     }
 }
 
@@ -174,7 +183,8 @@ impl RasterZones {
         if let (Some(own), Some(crs)) = (&self.crs, crs)
             && !own.same_as(crs)
         {
-            return Err(ZonesError::OtherGrid { zones: own.label(), cube: crs.label() });
+            let on = |crs: &Crs, ys: &[f64], xs: &[f64]| format!("{}, {}", crs.label(), told(ys, xs));
+            return Err(ZonesError::OtherGrid { zones: on(own, &self.ys, &self.xs), cube: on(crs, ys, xs) });
         }
         let descends = |v: &[f64]| v.first() > v.last();
         let mut turned = self.clone();

@@ -92,9 +92,7 @@ impl Burn {
         if let Some(meanings) = meanings {
             let values: Vec<i64> = (1..=meanings.len() as i64).collect();
             attrs.insert("flag_values".to_owned(), values.into());
-            let words: Vec<String> =
-                meanings.iter().map(|m| m.split_whitespace().collect::<Vec<_>>().join("_")).collect();
-            attrs.insert("flag_meanings".to_owned(), words.join(" ").into());
+            attrs.insert("flag_meanings".to_owned(), words(&meanings).join(" ").into());
         }
         spec.variable_attrs.insert(name.to_owned(), attrs);
         let crs_is_taken = zones.crs.is_some() && plane.crs.is_none();
@@ -281,9 +279,30 @@ fn numbers(ids: &[Value]) -> (Vec<i64>, Option<Vec<String>>) {
         return (numbers, None);
     }
     let mut names: IndexSet<String> = IndexSet::new();
-    let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    let text = |id: &Value| match id {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
     let numbers = ids.iter().map(|id| names.insert_full(text(id)).0 as i64 + 1).collect();
     (numbers, Some(names.into_iter().collect()))
+}
+
+/// Names as words of `flag_meanings`, which blanks part: each is one, and another than those before it.
+fn words(names: &[String]) -> Vec<String> {
+    let mut words: Vec<String> = Vec::with_capacity(names.len());
+    for name in names {
+        let own = name.split_whitespace().collect::<Vec<_>>().join("_");
+        let own = if own.is_empty() { "unnamed".to_owned() } else { own };
+        let mut word = own.clone();
+        let mut n = 2;
+        while words.contains(&word) {
+            word = format!("{own}_{n}");
+            n += 1;
+        }
+        words.push(word);
+    }
+    words
 }
 
 /// The narrowest type that holds all numbers and one more, which marks cells in no zone.
@@ -308,7 +327,13 @@ mod tests {
         assert_eq!(numbers(&[json!(7), json!(-2)]), (vec![7, -2], None));
         let (found, names) = numbers(&[json!("b"), json!(1.5), json!("b"), json!(null)]);
         assert_eq!(found, [1, 2, 1, 3]);
-        assert_eq!(names.unwrap(), ["b", "1.5", "null"]);
+        assert_eq!(names.unwrap(), ["b", "1.5", ""]);
+    }
+
+    #[test]
+    fn each_name_is_one_word_and_another_than_those_before_it() {
+        let names = ["dry grass", "", "dry_grass", " ", "water"].map(str::to_owned);
+        assert_eq!(words(&names), ["dry_grass", "unnamed", "dry_grass_2", "unnamed_2", "water"]);
     }
 
     #[test]
