@@ -502,3 +502,21 @@ def test_files_with_flipped_bits_are_errors_or_read(data, tmp_path, name):
         path = tmp_path / "flipped.nc"
         path.write_bytes(changed)
         attempt(path)
+
+
+def test_letters_that_are_stored_in_one_piece(cw, tmp_path):
+    """xarray's layout of text: bytes along a last dimension, contiguous, by themselves and beside another dimension."""
+    with netCDF4.Dataset(tmp_path / "c.nc", "w") as made:
+        made.createDimension("x", 5)
+        made.createDimension("c", 4)
+        made.createVariable("v", "f4", ("x",))[:] = np.arange(5)
+        made.createVariable("word", "S1", ("c",))[:] = np.array(list("abcd"), "S1")
+        made.createVariable("words", "S1", ("x", "c"))[:] = np.array([list(f"w{i}yz") for i in range(5)], "S1")
+    for words in (["info"], ["verify"], ["compare", tmp_path / "c.nc"], ["stats"]):
+        cw(words[0], tmp_path / "c.nc", *words[1:]).ok()
+    cw("import", tmp_path / "c.nc", "-o", tmp_path / "c.zarr").ok()
+    import xarray as xr
+
+    with xr.open_zarr(tmp_path / "c.zarr", consolidated=False) as found:
+        assert found["v"].values.tolist() == [0, 1, 2, 3, 4]
+        assert [str(w) for w in found["words"].values] == [f"w{i}yz" for i in range(5)]

@@ -146,3 +146,17 @@ def test_a_geotiff_on_the_same_grid_is_zones(cw, data, tmp_path):
     (tmp_path / "cut.tif").write_bytes((folder / "lulc.tif").read_bytes()[:200])
     cw(*ask, "--zones", tmp_path / "cut.tif").refused("cut.tif")
     cw(*ask, "--zones", tmp_path / "none.tif").refused("none.tif")
+
+
+def test_each_name_is_a_word_of_its_own(cw, grid, tmp_path):
+    boxes = [box(20 * i, 20, 20 * i + 10, 40) for i in range(5)]
+    file = saved(tmp_path / "z.gpkg", boxes, what=["x y", "", "x_y", None, "water"])
+    cw("rasterize", file, "--like", grid, "--zone-id", "what", "--zones-crs", "cube", "-o", tmp_path / "z.zarr").ok()
+    found = zones(tmp_path / "z.zarr")
+    # What has no name shares one.
+    assert found.attrs["flag_meanings"].split(" ") == ["x_y", "unnamed", "x_y_2", "water"]
+    rows = cw("zonal", grid, "--zones", f"{tmp_path / 'z.zarr'}:zone", "--with", "count", "--isel", "t=0").ok().json
+    assert {r["zone"]: r["count"] for r in rows} == {"x_y": 50, "unnamed": 100, "x_y_2": 50, "water": 50}
+    for name in ("z.csv", "z.png"):
+        cw("rasterize", file, "--like", grid, "--zones-crs", "cube", "-o", tmp_path / name).refused(name)
+    cw("create", "-o", tmp_path / "c.nc", "--dim", "y=4", "--dtype", "uint8").refused("c.nc", "Zarr")

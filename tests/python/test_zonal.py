@@ -461,3 +461,27 @@ def test_zones_that_are_done_are_not_kept(cw, tmp_path):
         r, c = boxes[n]
         want = (values[:, r : r + 2, c : c + 2].astype("float64") * weights).sum((1, 2)) / 3
         np.testing.assert_allclose(found[n], want, rtol=1e-6, atol=1e-9)
+
+
+def test_infinite_values_are_not_missing(cw, tmp_path):
+    """As `reduce` and exactextract have it: ±inf counts, and so do what comes of it."""
+    values = np.full((6, 6), 0.5)
+    values[1, 1], values[4, 4] = np.inf, -np.inf
+    arrays = {"v": (("y", "x"), values, {}, {"fill": NAN}), "y": (("y",), np.arange(6) + 0.5), "x": (("x",), np.arange(6) + 0.5)}
+    path = build(tmp_path / "c.zarr", arrays)
+    zones = geojson(tmp_path / "z.geojson", [feature([(0, 0), (3, 0), (3, 3), (0, 3)]), feature([(3, 3), (6, 3), (6, 6), (3, 6)])])
+    high, low = cw("zonal", path, "--zones", zones, "--zones-crs", "cube", "--with", "count,missing,min,max,mean,sum").ok().json
+    assert (high["count"], high["missing"], high["min"], high["max"], high["mean"], high["sum"]) == (9, 0, 0.5, "inf", "inf", "inf")
+    assert (low["min"], low["max"], low["mean"]) == ("-inf", 0.5, "-inf")
+    # A zone may be called so.
+    rows = cw("zonal", path, "--zones", "v", "--with", "count").ok().json
+    assert [(r["zone"], r["count"]) for r in rows] == [("-inf", 1), (0.5, 34), ("inf", 1)]
+
+
+def test_zones_of_a_formula_follow_the_selection(cw, tmp_path):
+    values = np.arange(2 * 4 * 5, dtype="float64").reshape(2, 4, 5)
+    arrays = {"v": (("t", "y", "x"), values, {}, {"fill": NAN}), "y": (("y",), np.arange(4.0)), "x": (("x",), np.arange(5.0))}
+    path = build(tmp_path / "c.zarr", arrays)
+    rows = cw("zonal", path, "--zones", "floor(v / 10)", "--isel", "t=1", "--with", "mean,count").ok().json
+    assert [(r["zone"], r["mean"], r["count"]) for r in rows] == [(2, 24.5, 10), (3, 34.5, 10)]
+    cw("zonal", path, "--zones", "floor(v / 10)", "--with", "mean").refused("no map of zones", "t, y, x")

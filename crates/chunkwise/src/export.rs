@@ -58,6 +58,8 @@ pub enum ExportError {
     NoPlane { variable: String, has: Vec<String> },
     #[error("the labels of `{dim}` are not even, and a GeoTIFF has only grids that are")]
     Uneven { dim: String },
+    #[error("`{dim}` has one cell, and nothing says how large it is; a GeoTIFF needs to know")]
+    OneCell { dim: String },
     #[error("`{variable}` is {dtype}, which is not written to {to}")]
     Type { variable: String, dtype: String, to: &'static str },
     #[error("`{codec}` is no compression of {to}; there are {has}")]

@@ -3,9 +3,10 @@
 use crate::args::{Common, LayoutArgs};
 use crate::exit::CliError;
 use crate::job::{open_cube, warn_of_removal};
-use crate::output;
+use crate::output::{self, TableFile};
 use chunkwise::create::{CreateSpec, CrsAttrs, create, parse_coord, parse_dim, parse_scalar, parse_sizes};
 use chunkwise::error::OpenError;
+use chunkwise::export::FileFormat;
 use chunkwise::open::{OpenCube, OpenOptions, open_in};
 use chunkwise::store::secret::mask;
 use chunkwise::store::{LocalStore, Store};
@@ -135,6 +136,11 @@ pub(crate) fn place(location: &str, common: &Common) -> Result<(Place, String), 
     }
     if location.is_empty() {
         return Err(CliError::says("the output has no name"));
+    }
+    if (FileFormat::of(location).is_some() || TableFile::of(location).is_some()) && !Path::new(location).is_dir() {
+        return Err(CliError::says(format!("`-o {location}`: what this command writes is a Zarr cube")).hint(
+            "a cube ends in `.zarr`, `.zarr.zip` or in nothing; `calc` and `reduce` write `.tif` and `.nc` of it",
+        ));
     }
     Ok(Place::find(location, &common.storage()?)?)
 }

@@ -102,10 +102,13 @@ fn plan(cube: &OpenCube) -> Result<Plan<'_>, ExportError> {
     }
     let rank = first.shape.len();
     let cells = (first.shape[rank - 2], first.shape[rank - 1]);
-    let (ys, xs) = (even(cube, &y)?, even(cube, &x)?);
-    let found = match (xs, ys) {
-        (Some((x, dx)), Some((y, dy))) => GridTransform::from_centres(x, dx, y, dy),
-        _ => None,
+    let axes = even(cube, &y).and_then(|ys| Ok((ys, even(cube, &x)?)));
+    let found = match (axes, place.transform.is_some()) {
+        (Ok((Some((y, dy)), Some((x, dx)))), _) => GridTransform::from_centres(x, dx, y, dy),
+        (Ok(_), _) => None,
+        // How large the only cell of an axis is, an attribute may say.
+        (Err(ExportError::OneCell { .. }), true) => None,
+        (Err(error), _) => return Err(error),
     };
     // Numbers of the attribute are exact where labels are rounded.
     let said = place.transform.filter(|t| found.is_none_or(|f| close(&f, t)));
@@ -141,7 +144,9 @@ fn even(cube: &OpenCube, dim: &str) -> Result<Option<(f64, f64)>, ExportError> {
         Labels::Integer(v) => v.iter().map(|&v| v as f64).collect(),
         _ => return Ok(None),
     };
-    let [first, .., last] = labels.as_slice() else { return Ok(None) };
+    let [first, .., last] = labels.as_slice() else {
+        return Err(ExportError::OneCell { dim: dim.to_owned() });
+    };
     let step = (last - first) / (labels.len() - 1) as f64;
     let is_even = |(i, v): (usize, &f64)| (v - (first + step * i as f64)).abs() <= step.abs() * 1e-2;
     match step != 0.0 && labels.iter().enumerate().all(is_even) {

@@ -121,6 +121,9 @@ fn file(path: &Path, options: &StorageOptions) -> Result<Option<Arc<dyn Store>>,
     if super::netcdf::is_netcdf(path) {
         return Ok(Some(Arc::new(super::NetcdfStore::open(path)?)));
     }
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tif") || e.eq_ignore_ascii_case("tiff")) {
+        return Err(StoreError::NoCube { location: path.display().to_string(), kind: "a GeoTIFF" });
+    }
     #[cfg(not(feature = "netcdf"))]
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("nc")) {
         let kind = "NetCDF (the feature `netcdf`)".to_owned();

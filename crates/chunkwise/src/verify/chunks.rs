@@ -156,12 +156,13 @@ pub(super) fn read(
     });
     // Closed when the last task has ended.
     let (open, closed) = mpsc::channel::<()>();
+    let mut tasks = Vec::new();
     for _ in 0..room.requests {
         let (work, open) = (work.clone(), open.clone());
-        runtime.spawn(async move {
+        tasks.push(runtime.spawn(async move {
             run(work).await;
             drop(open);
-        });
+        }));
     }
     drop(open);
     let look = std::time::Duration::from_millis(50);
@@ -184,6 +185,14 @@ pub(super) fn read(
         }
         if ended {
             break;
+        }
+    }
+    for task in tasks {
+        // A fault of our own is none of the cube's: what was not looked at is not whole.
+        if let Err(fault) = runtime.block_on(task)
+            && fault.is_panic()
+        {
+            std::panic::resume_unwind(fault.into_panic());
         }
     }
     drop(runtime);

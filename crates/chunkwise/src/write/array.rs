@@ -414,13 +414,17 @@ impl ArrayWriter {
     }
 }
 
+/// What xarray calls an array without a name; it and others write it so.
+const UNNAMED: &str = "__xarray_dataarray_variable__";
+
 /// A path of names that every store and reader takes: no empty, `.`-led or `__`-led segment, none that looks like a key.
 pub(crate) fn check_path(path: &str) -> Result<(), String> {
     for name in path.split('/') {
         if name.is_empty() {
             return Err(format!("`{path}` has an empty name"));
         }
-        if name.starts_with('.') || name.starts_with("__") || name == "zarr.json" {
+        let reserved = name.starts_with("__") && name != UNNAMED;
+        if name.starts_with('.') || reserved || name == "zarr.json" {
             return Err(format!("`{name}` cannot be the name of an array or group"));
         }
         if name.chars().any(|c| c.is_control() || c == '\\') {

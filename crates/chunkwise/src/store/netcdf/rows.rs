@@ -64,19 +64,21 @@ impl Rows {
         if let (Some(first), Some(stride)) = (strides.first_mut(), self.stride) {
             *first = stride;
         }
+        // Letters along the last dimension may be one cell of text: their chunk has no index along it.
+        let along = |axis: usize| index.get(axis).copied().unwrap_or(0);
         // The dimension that is cut: those before it have one row, those behind are whole.
         let cut =
             (0..self.shape.len()).find(|&axis| self.chunks[axis] > 1).unwrap_or(self.shape.len().saturating_sub(1));
         let mut at = self.at;
         for (axis, stride) in strides.iter().enumerate() {
-            let start = index[axis].checked_mul(self.chunks[axis]).and_then(|cell| cell.checked_mul(*stride));
+            let start = along(axis).checked_mul(self.chunks[axis]).and_then(|cell| cell.checked_mul(*stride));
             at = start.and_then(|start| at.checked_add(start)).ok_or_else(short)?;
         }
         let cells = self.chunks.iter().try_fold(self.item, |n, &c| n.checked_mul(c));
         let whole = cells.and_then(|n| usize::try_from(n).ok()).ok_or_else(short)?;
         let rows = match self.shape.get(cut) {
             None => 1,
-            Some(&length) => self.chunks[cut].min(length.saturating_sub(index[cut] * self.chunks[cut])),
+            Some(&length) => self.chunks[cut].min(length.saturating_sub(along(cut).saturating_mul(self.chunks[cut]))),
         };
         let row = if cut == 0 { record } else { strides[cut] };
         // All positions below stay within the file, and so within 64 bits.
