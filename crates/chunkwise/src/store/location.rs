@@ -122,7 +122,7 @@ fn file(path: &Path, options: &StorageOptions) -> Result<Option<Arc<dyn Store>>,
         return Ok(Some(Arc::new(super::NetcdfStore::open(path)?)));
     }
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tif") || e.eq_ignore_ascii_case("tiff")) {
-        return Err(StoreError::NoCube { location: path.display().to_string(), kind: "a GeoTIFF" });
+        return Err(StoreError::NoCube(path.display().to_string(), "a GeoTIFF"));
     }
     #[cfg(not(feature = "netcdf"))]
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("nc")) {

@@ -385,14 +385,9 @@ pub enum StoreError {
         /// What went wrong, and how often it was tried.
         source: crate::error::BoxError,
     },
-    /// A file that holds cells and is no cube.
-    #[error("`{location}` is {kind}, which is no cube")]
-    NoCube {
-        /// Location as asked for.
-        location: String,
-        /// What it is.
-        kind: &'static str,
-    },
+    /// A file, and what it is, that holds cells and is no cube.
+    #[error("`{0}` is {1}, which is no cube")]
+    NoCube(String, &'static str),
     /// A kind of location that this build has no store for.
     #[error("`{location}`: {kind} is not built in; what works is a folder, a `.zip` file or `memory:NAME`")]
     NotBuiltIn {
@@ -511,7 +506,7 @@ impl StoreError {
     /// What would work, as a sentence for the user.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            StoreError::NoCube { location, .. } => format!("make it one: `chunkwise import {location} -o CUBE.zarr`"),
+            StoreError::NoCube(location, _) => format!("make it one: `chunkwise import {location} -o CUBE.zarr`"),
             StoreError::NotFound { .. } => "check the path; `chunkwise create -o CUBE` makes a new cube".to_owned(),
             StoreError::Status { status: status @ (401 | 403), anonymous: true, asked, .. } => {
                 let credentials = match asked.location.split("://").next().unwrap_or_default() {
