@@ -47,7 +47,8 @@ impl ArrayLayout {
     }
 }
 
-fn longest(chunks: &ChunkSizes) -> u64 {
+/// Cells of the longest chunk.
+pub(super) fn longest(chunks: &ChunkSizes) -> u64 {
     match chunks {
         ChunkSizes::Regular(n) => (*n).max(1),
         ChunkSizes::Listed(sizes) => sizes.iter().copied().max().unwrap_or(1).max(1),

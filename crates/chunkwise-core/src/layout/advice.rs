@@ -1,6 +1,6 @@
 //! Other chunks for an array, and what they would make of the same questions.
 
-use super::access::{Access, ArrayLayout, AxisRole, Placement, accesses};
+use super::access::{Access, ArrayLayout, AxisRole, accesses, longest};
 use crate::cube::ChunkSizes;
 
 /// Bytes of a chunk that neither costs a request for little nor holds much more than is asked for.
@@ -27,7 +27,7 @@ pub fn advice(layout: &ArrayLayout, roles: &[AxisRole]) -> Vec<Advice> {
     let bytes = layout.chunk_bytes().clamp(*USUAL.start(), *USUAL.end());
     let others: u64 = (0..roles.len())
         .filter(|&d| roles[d] == AxisRole::Other)
-        .map(|d| chunk(&layout.chunks[d]))
+        .map(|d| longest(&layout.chunks[d]))
         .fold(layout.cell_bytes, u64::saturating_mul);
     let cells = (bytes / others.max(1)).max(1);
     let n = layout.shape[series].max(1);
@@ -42,7 +42,7 @@ pub fn advice(layout: &ArrayLayout, roles: &[AxisRole]) -> Vec<Advice> {
                 side[1 - k] = (plane / side[k]).max(1);
             }
         }
-        let mut chunks: Vec<u64> = layout.chunks.iter().map(chunk).collect();
+        let mut chunks: Vec<u64> = layout.chunks.iter().map(longest).collect();
         chunks[series] = along;
         for (k, &d) in space.iter().enumerate() {
             chunks[d] = side[k].min(layout.shape[d].max(1));
@@ -57,7 +57,7 @@ pub fn advice(layout: &ArrayLayout, roles: &[AxisRole]) -> Vec<Advice> {
         ("maps: one step in a chunk", of(1)),
         ("both: as many chunks for a series as for a map", of(between)),
     ];
-    let now: Vec<u64> = layout.chunks.iter().map(chunk).collect();
+    let now: Vec<u64> = layout.chunks.iter().map(longest).collect();
     let mut found: Vec<Advice> = Vec::new();
     for (what_for, chunks) in asked {
         let alike = |other: &[u64]| chunks.iter().zip(other).all(|(&a, &b)| a <= b * 3 / 2 && b <= a * 3 / 2);
@@ -69,21 +69,6 @@ pub fn advice(layout: &ArrayLayout, roles: &[AxisRole]) -> Vec<Advice> {
         found.push(Advice { what_for, accesses: accesses(&other, roles), chunks });
     }
     found
-}
-
-impl Advice {
-    /// The worst amplification of its questions.
-    pub fn worst(&self) -> f64 {
-        let placed = self.accesses.iter().filter(|a| a.ask.placed == Placement::Aligned);
-        placed.map(Access::amplification).fold(1.0, f64::max)
-    }
-}
-
-fn chunk(chunks: &ChunkSizes) -> u64 {
-    match chunks {
-        ChunkSizes::Regular(n) => (*n).max(1),
-        ChunkSizes::Listed(sizes) => sizes.iter().copied().max().unwrap_or(1).max(1),
-    }
 }
 
 #[cfg(test)]
