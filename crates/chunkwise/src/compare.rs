@@ -441,6 +441,7 @@ fn stage(a: &Variable, b: &Variable) -> Stage {
     };
     Stage {
         format: FORMAT,
+        segments: None,
         dims: dims.collect(),
         arrays: vec![within(pair::A, a), within(pair::B, b)],
         inputs: vec![view(0), view(1)],

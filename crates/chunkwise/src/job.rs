@@ -1,8 +1,10 @@
 //! Requests: what a user asks of a cube, made into stages, run, and given back as records or a new cube.
 
+pub mod arrays;
 mod coordinates;
 pub mod numbers;
 pub mod output;
+pub mod parts;
 mod placement;
 pub mod plan;
 mod plane;
@@ -136,7 +138,7 @@ pub enum JobError {
 }
 
 /// A request made into stages.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prepared {
     /// What is run, in order: chains of stages, of which each feeds the next. An anomaly has two, all else has one.
     pub chains: Vec<Vec<Stage>>,

@@ -1,11 +1,24 @@
 //! The memory budget: what a process may take, and what it takes before a job begins.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a process takes beside what plans count: its code, stacks, the allocator's slack, libraries' own.
 const RESERVE: u64 = 30 << 20;
 /// Resident bytes of a process that has opened a cube with few labels, at most.
 const SMALL: u64 = 24 << 20;
+
+/// Whether the process belongs to another program.
+static GUEST: AtomicBool = AtomicBool::new(false);
+
+/// Says that the process belongs to another program, such as Python: budgets are then for what jobs add to what it holds.
+pub fn be_guest() {
+    GUEST.store(true, Ordering::Relaxed);
+}
+
+fn is_guest() -> bool {
+    GUEST.load(Ordering::Relaxed)
+}
 
 /// The default limit: a quarter of the machine's or the control group's memory, at most 2 GiB.
 pub fn default_limit() -> u64 {
@@ -23,8 +36,12 @@ pub fn resident() -> u64 {
     status("/proc/self/status", "VmRSS:").unwrap_or(0)
 }
 
-/// Peak resident memory of this process so far, in bytes; 0 where the system does not tell.
+/// Peak resident memory of this process so far, in bytes; 0 where the system does not tell, or the process is another
+/// program's.
 pub fn peak() -> u64 {
+    if is_guest() {
+        return 0;
+    }
     status("/proc/self/status", "VmHWM:").unwrap_or(0)
 }
 
@@ -39,6 +56,7 @@ fn status(file: &str, field: &str) -> Option<u64> {
 /// The figure does not move with a few pages more or less, so that a budget that was said to work does.
 pub fn base() -> u64 {
     match resident() {
+        _ if is_guest() => RESERVE,
         held if held <= SMALL => RESERVE,
         held => held.next_multiple_of(16 << 20) + (RESERVE - SMALL),
     }

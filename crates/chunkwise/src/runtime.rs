@@ -10,16 +10,21 @@ use std::task::{Context, Poll};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::{JoinError, JoinHandle};
 
-static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
+/// The runtime, and the process that made it.
+static RUNTIME: Mutex<Option<(u32, Runtime)>> = Mutex::new(None);
 
-/// The runtime, made at the first call.
+/// The runtime of this process, made at the first call.
 ///
 /// # Errors
 /// The system gives no threads.
 pub(crate) fn handle() -> io::Result<Handle> {
     let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(runtime) = &*runtime {
-        return Ok(runtime.handle().clone());
+    let process = std::process::id();
+    match runtime.take() {
+        Some((of, own)) if of == process => return Ok(runtime.insert((of, own)).1.handle().clone()),
+        // A process that was forked has none of its parent's threads; to end the runtime would be to wait for them.
+        Some((_, other)) => std::mem::forget(other),
+        None => {}
     }
     let new = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
@@ -27,7 +32,7 @@ pub(crate) fn handle() -> io::Result<Handle> {
         .thread_name("chunkwise-net")
         .enable_all()
         .build()?;
-    Ok(runtime.insert(new).handle().clone())
+    Ok(runtime.insert((process, new)).1.handle().clone())
 }
 
 /// Threads of the runtime: they only move bytes, and on few cores take turns with those that decode.

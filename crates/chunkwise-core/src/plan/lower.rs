@@ -333,6 +333,7 @@ impl<'a> Builder<'a> {
         }
         Ok(Stage {
             format: FORMAT,
+            segments: None,
             dims,
             arrays: self.arrays,
             inputs: self.inputs,

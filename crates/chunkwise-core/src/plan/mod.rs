@@ -41,6 +41,9 @@ pub struct Stage {
     pub mask: Option<usize>,
     /// What is folded.
     pub folded: Vec<Folded>,
+    /// Only these segments, `from .. to` by absolute number, where a part of the stage runs by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<(u64, u64)>,
 }
 
 /// How an array is seen from the walk.
@@ -103,7 +106,11 @@ impl Stage {
 
     /// Intervals of each dimension in a patch.
     pub fn patch_intervals(&self, patch: &[u64]) -> Vec<(u64, u64)> {
-        self.dims.iter().zip(patch).map(|(d, &p)| d.patch_intervals(p)).collect()
+        let mut intervals: Vec<_> = self.dims.iter().zip(patch).map(|(d, &p)| d.patch_intervals(p)).collect();
+        if let Some(segments) = self.segments {
+            self.keep_segments(&mut intervals, segments);
+        }
+        intervals
     }
 
     /// Output cells of a patch along the dimensions of the output.

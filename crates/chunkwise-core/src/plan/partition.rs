@@ -44,22 +44,46 @@ impl Stage {
     /// Intervals along each dimension of a partition's leaves.
     pub fn partition_intervals(&self, partition: &Partition) -> Vec<(u64, u64)> {
         let mut intervals = self.patch_intervals(&partition.patch);
-        if let Some(d) = self.outermost_folded() {
-            let dim = &self.dims[d];
-            let (a, b) = intervals[d];
-            let first = |segment: u64| {
-                let (mut low, mut high) = (a, b);
-                while low < high {
-                    let middle = low + (high - low) / 2;
-                    match dim.segment(middle, SEGMENT) < segment {
-                        true => low = middle + 1,
-                        false => high = middle,
-                    }
-                }
-                low
-            };
-            intervals[d] = (first(partition.segments.0), first(partition.segments.1));
-        }
+        self.keep_segments(&mut intervals, partition.segments);
         intervals
+    }
+
+    /// Takes away what lies in other segments than `from .. to`.
+    pub(super) fn keep_segments(&self, intervals: &mut Vec<(u64, u64)>, (from, to): (u64, u64)) {
+        let Some(d) = self.outermost_folded() else { return };
+        let dim = &self.dims[d];
+        let (a, b) = intervals[d];
+        let first = |segment: u64| {
+            let (mut low, mut high) = (a, b);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                match dim.segment(middle, SEGMENT) < segment {
+                    true => low = middle + 1,
+                    false => high = middle,
+                }
+            }
+            low
+        };
+        intervals[d] = (first(from), first(to));
+    }
+
+    /// Segments of the whole stage, `from .. to`, by absolute number; `None` where it cannot be cut into them: nothing is
+    /// folded, or nothing is selected.
+    pub fn all_segments(&self) -> Option<(u64, u64)> {
+        let dim = &self.dims[self.outermost_folded()?];
+        let last = dim.cuts.count().checked_sub(1)?;
+        let ends = (dim.segment(0, SEGMENT), dim.segment(last, SEGMENT));
+        // Of indices that go back and forth, segments are no runs.
+        let ascends = (1..=last).all(|i| dim.segment(i - 1, SEGMENT) <= dim.segment(i, SEGMENT));
+        ascends.then_some((ends.0, ends.1 + 1))
+    }
+
+    /// The intervals of dimension `d` that are walked.
+    pub(super) fn walked(&self, d: usize) -> (u64, u64) {
+        let mut all: Vec<(u64, u64)> = self.dims.iter().map(|d| (0, d.cuts.count())).collect();
+        if let Some(segments) = self.segments {
+            self.keep_segments(&mut all, segments);
+        }
+        all[d]
     }
 }

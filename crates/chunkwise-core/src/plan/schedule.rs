@@ -276,7 +276,7 @@ fn tilings(chain: &[Stage], last: &Stage, whole: &[Cut], target: &Target) -> Vec
 }
 
 /// Cells along dimension `d` between which no tile may end: an output chunk's.
-fn unit(stage: &Stage, d: usize, target: &Target) -> u64 {
+pub fn unit(stage: &Stage, d: usize, target: &Target) -> u64 {
     let Some(axis) = stage.output_dims().position(|i| i == d) else { return 1 };
     match target {
         Target::Arrays(arrays) => {

@@ -117,7 +117,8 @@ impl Uses {
                 })?;
                 let dim = &stage.dims[walked];
                 let mut found: HashMap<u64, u64> = HashMap::new();
-                for k in 0..dim.cuts.count() {
+                let (first, last) = stage.walked(walked);
+                for k in first..last {
                     *found.entry(sizes.locate(dim.indices.at(dim.cuts.start(k))).0).or_insert(0) += 1;
                 }
                 Some(found)

@@ -35,6 +35,15 @@ pub fn push(nodes: &mut Vec<Node>, mut node: Node) {
     nodes.push(node);
 }
 
+/// Merges those of a patch's nodes that are neighbours in the tree, from wherever they come: as few nodes as say the same.
+pub fn join(mut nodes: Vec<Node>) -> Vec<Node> {
+    // Nodes do not overlap, so their first segment orders them.
+    nodes.sort_by_key(|n| u128::from(n.index) << n.level);
+    let mut joined = Vec::with_capacity(nodes.len());
+    nodes.into_iter().for_each(|node| push(&mut joined, node));
+    joined
+}
+
 /// Merges all nodes of a patch, from wherever they come, into its states; `None` of none.
 pub fn collapse(mut nodes: Vec<Node>) -> Option<Vec<State>> {
     let mut level = nodes.iter().map(|n| n.level).min()?;

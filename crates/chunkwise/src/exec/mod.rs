@@ -33,8 +33,9 @@ use chunkwise_core::values::Column;
 use feed::Feed;
 use fold::{Folding, empty_states};
 use leaf::LeafReader;
-use std::sync::Arc;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use stream::Stream;
 use thiserror::Error;
 use turns::Turns;
@@ -128,6 +129,52 @@ pub fn run(
     options: &RunOptions,
     schedule: StageSchedule<'_>,
 ) -> Result<(), ExecError> {
+    run_to(stage, store, Outcome::Columns(sink), counters, options, schedule)
+}
+
+/// The nodes of the segments of one patch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PatchStates {
+    /// Index of the patch along each dimension.
+    pub patch: Vec<u64>,
+    /// Its nodes.
+    pub nodes: Vec<Node>,
+}
+
+/// Runs a stage, or those of its segments that it is cut to ([`Stage::segments`]), up to the states of each patch: to be
+/// handed to [`finish`] with those of the other segments, in any order.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_states(
+    stage: &Stage,
+    store: &Arc<dyn Store>,
+    counters: &Counters,
+    options: &RunOptions,
+    schedule: StageSchedule<'_>,
+) -> Result<Vec<PatchStates>, ExecError> {
+    let states = Mutex::new(Vec::new());
+    run_to(stage, store, Outcome::States(&states), counters, options, schedule)?;
+    Ok(states.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What becomes of the states of a patch.
+#[derive(Clone, Copy)]
+enum Outcome<'a> {
+    /// They are finished.
+    Columns(&'a dyn Sink),
+    /// They are kept.
+    States(&'a Mutex<Vec<PatchStates>>),
+}
+
+fn run_to(
+    stage: &Stage,
+    store: &Arc<dyn Store>,
+    ending: Outcome<'_>,
+    counters: &Counters,
+    options: &RunOptions,
+    schedule: StageSchedule<'_>,
+) -> Result<(), ExecError> {
     let readers = readers(stage, store, Some(schedule.index_bytes))?;
     let polled = store.access() == Access::Polled;
     let feed = match polled {
@@ -136,7 +183,7 @@ pub fn run(
     };
     let chunks = Chunks::new(stage, &readers, counters, options, feed);
     let turns = Turns::new(schedule.ahead);
-    let job = Run { stage, chunks: &chunks, sink, options, walk: schedule.walk, schedule, turns: &turns };
+    let job = Run { stage, chunks: &chunks, ending, options, walk: schedule.walk, schedule, turns: &turns };
     // What is fetched ahead comes in the order of one stream.
     match schedule.walk.sharing {
         Sharing::Patches if !polled => job.by_patch(),
@@ -244,7 +291,7 @@ fn readers(
 struct Run<'a> {
     stage: &'a Stage,
     chunks: &'a Chunks<'a>,
-    sink: &'a dyn Sink,
+    ending: Outcome<'a>,
     options: &'a RunOptions,
     walk: &'a Walk,
     schedule: StageSchedule<'a>,
@@ -338,7 +385,14 @@ impl Run<'_> {
 
     /// Finishes the patch that is the `p`-th of the sweep.
     fn finish(&self, p: u64, patch: &[u64], folding: Folding) -> Result<(), ExecError> {
-        finish(self.stage, patch, folding.into_nodes(), self.sink, self.options)?;
+        let nodes = folding.into_nodes();
+        match self.ending {
+            Outcome::Columns(sink) => finish(self.stage, patch, nodes, sink, self.options)?,
+            Outcome::States(all) => {
+                let states = PatchStates { patch: patch.to_vec(), nodes };
+                all.lock().unwrap_or_else(PoisonError::into_inner).push(states);
+            }
+        }
         self.turns.done(p);
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::cache::Chunks;
 use super::feed::Feed;
 use super::leaf::{LeafReader, leaf_shape};
 use super::turns::Turns;
-use super::{Counters, ExecError, NoSink, Run, RunOptions, StageSchedule, readers};
+use super::{Counters, ExecError, NoSink, Outcome, Run, RunOptions, StageSchedule, readers};
 use crate::store::{Access, Store};
 use chunkwise_core::plan::Stage;
 use chunkwise_core::zonal::{Cover, Tally, Weighting, ZonalStatistic};
@@ -138,7 +138,15 @@ pub fn run_zones(
     };
     let chunks = Chunks::new(stage, &readers, counters, options, feed);
     let turns = Turns::new(None);
-    let run = Run { stage, chunks: &chunks, sink: &NoSink, options, walk: schedule.walk, schedule, turns: &turns };
+    let run = Run {
+        stage,
+        chunks: &chunks,
+        ending: Outcome::Columns(&NoSink),
+        options,
+        walk: schedule.walk,
+        schedule,
+        turns: &turns,
+    };
     let work = Work {
         run: &run,
         tiles,

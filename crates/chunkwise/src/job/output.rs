@@ -6,7 +6,9 @@ use super::{JobError, Prepared, keeps_stored};
 use crate::exec::{Counters, RunOptions};
 use crate::open::OpenCube;
 use crate::sink::zarr::{Target, ZarrSink};
-use crate::write::{ArraySpec, CodecChoice, CubeWriter, Existing, JournalHead, Output, Place, Written, ZarrVersion};
+use crate::write::{
+    ArraySpec, CodecChoice, CubeWriter, Existing, JournalHead, Output, Place, WriteError, Written, ZarrVersion,
+};
 use chunkwise_core::cf::encode::{
     self, Gaps, OutputType, Source, append_history, formula_attrs, formula_type, keep_references, output_type,
     result_attrs,
@@ -40,6 +42,15 @@ pub struct OutputOptions {
     pub dtype: Option<DType>,
     /// A line for the history.
     pub history: String,
+    /// What tells this run from others, where several processes write the output; else empty.
+    pub job: String,
+}
+
+/// A new cube: its head, its arrays, the cells of those that describe others, and where the values of each chain go.
+pub(super) type NewCube = (Output, Vec<ArraySpec>, Whole, Vec<Vec<Vec<Target>>>);
+
+pub(super) fn failed(error: WriteError) -> JobError {
+    JobError::Write(error.into())
 }
 
 impl OutputOptions {
@@ -56,6 +67,7 @@ impl OutputOptions {
             codec: None,
             dtype: None,
             history: format!("chunkwise {}", env!("CARGO_PKG_VERSION")),
+            job: String::new(),
         }
     }
 }
@@ -63,9 +75,9 @@ impl OutputOptions {
 /// Arrays of a result, and what goes into them.
 #[derive(Clone, Debug)]
 pub struct OutputArrays {
-    arrays: Vec<ArraySpec>,
+    pub(super) arrays: Vec<ArraySpec>,
     /// By chain, by what is folded, by statistic.
-    targets: Vec<Vec<Vec<Target>>>,
+    pub(super) targets: Vec<Vec<Vec<Target>>>,
     /// What the store keeps of an object that is written piece by piece, and of those on their way.
     writer_bytes: Option<u64>,
     sending_bytes: u64,
@@ -128,6 +140,44 @@ impl Prepared {
         counters: &Counters,
         run: &RunOptions,
     ) -> Result<Written, JobError> {
+        let (writer, targets) = self.begin(cube, options, plan)?;
+        let result = targets.into_iter().enumerate().try_for_each(|(i, targets)| {
+            self.run_chain(i, cube, plan, &ZarrSink::new(&writer, targets), counters, run)
+        });
+        match result {
+            Ok(()) => writer.finish().map_err(failed),
+            Err(error) => {
+                // The first error is the one to tell; what cannot be removed stays behind its journal.
+                let _ = writer.abort();
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the new cube ready, with all that describes its cells, and says where the values of each chain go.
+    ///
+    /// # Errors
+    /// It cannot be made, or what describes the cells cannot be read.
+    pub(super) fn begin(
+        &self,
+        cube: &OpenCube,
+        options: &OutputOptions,
+        plan: &Planned,
+    ) -> Result<(CubeWriter, Vec<Vec<Vec<Target>>>), JobError> {
+        let (output, arrays, whole, targets) = self.output(cube, options)?;
+        let writer = CubeWriter::begin(output, arrays).map_err(failed)?.with_sending_bytes(plan.sending);
+        let written = whole.into_iter().try_for_each(|(array, bytes)| writer.write_whole(array, &bytes));
+        match written {
+            Ok(()) => Ok((writer, targets)),
+            Err(error) => {
+                let _ = writer.abort();
+                Err(failed(error))
+            }
+        }
+    }
+
+    /// The new cube: its head, its arrays, the cells of those that describe others, and where the values of each chain go.
+    pub(super) fn output(&self, cube: &OpenCube, options: &OutputOptions) -> Result<NewCube, JobError> {
         let OutputArrays { mut arrays, targets, .. } = self.arrays(cube, options)?;
         let mut whole = Whole::new();
         self.coordinates(cube, options, &mut arrays, &mut whole)?;
@@ -145,6 +195,7 @@ impl Prepared {
             existing: options.existing,
             inputs: options.inputs.clone(),
             job: JournalHead {
+                plan: options.job.clone(),
                 request: options.history.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 ..JournalHead::default()
@@ -152,26 +203,7 @@ impl Prepared {
             zarr: options.zarr,
             attrs,
         };
-        let failed = |e: crate::write::WriteError| JobError::Write(e.into());
-        let writer = CubeWriter::begin(output, arrays).map_err(failed)?.with_sending_bytes(plan.sending);
-        let result = (|| {
-            for (array, bytes) in whole {
-                writer.write_whole(array, &bytes).map_err(failed)?;
-            }
-            for (i, targets) in targets.into_iter().enumerate() {
-                let sink = ZarrSink::new(&writer, targets);
-                self.run_chain(i, cube, plan, &sink, counters, run)?;
-            }
-            Ok(())
-        })();
-        match result {
-            Ok(()) => writer.finish().map_err(failed),
-            Err(error) => {
-                // The first error is the one to tell; what cannot be removed stays behind its journal.
-                let _ = writer.abort();
-                Err(error)
-            }
-        }
+        Ok((output, arrays, whole, targets))
     }
 
     fn array(

@@ -5,4 +5,5 @@ pub mod blocks;
 pub mod histogram;
 pub mod memory;
 pub mod offset;
+pub mod stored;
 pub mod zarr;

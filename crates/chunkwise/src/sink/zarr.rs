@@ -109,7 +109,7 @@ impl Sink for ZarrSink<'_> {
 }
 
 /// A column as the bytes of its array's cells.
-fn cells(column: &Column, target: &Target, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
+pub(super) fn cells(column: &Column, target: &Target, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
     struct Work<'a>(&'a Column, Units, &'a OutputType, &'a mut Vec<u8>);
     impl ForElement for Work<'_> {
         type Output = Result<(), EncodeError>;

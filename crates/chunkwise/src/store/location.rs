@@ -82,6 +82,9 @@ fn group_path(group: &str) -> String {
 fn memory(location: &str, rest: &str) -> Result<Located, StoreError> {
     let splits = rest.match_indices(':').rev().map(|(at, _)| (&rest[..at], &rest[at + 1..]));
     for (name, group) in std::iter::once((rest, "")).chain(splits) {
+        if let Some(store) = super::lent::find(name) {
+            return Ok(Located { store, path: group_path(group) });
+        }
         if let Some(store) = MemoryStore::find(name) {
             return Ok(Located { store, path: group_path(group) });
         }

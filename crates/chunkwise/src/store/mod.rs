@@ -5,6 +5,7 @@
 
 mod counted;
 mod key;
+mod lent;
 mod local;
 mod location;
 mod memory;
@@ -21,6 +22,7 @@ mod zip;
 pub use counted::Counted;
 pub use key::join;
 pub(crate) use key::{check_key, directly_below};
+pub use lent::{Loan, lend};
 pub use local::LocalStore;
 pub use location::{Located, locate, locate_with};
 pub use memory::MemoryStore;

@@ -1,6 +1,6 @@
 //! A file of columns in the making: rows are kept until they fill a batch.
 
-use super::columns::{ColumnType, batch, microseconds, schema};
+use super::columns::{ColumnType, batch, schema, types};
 use crate::job::Record;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, SchemaRef};
@@ -15,7 +15,7 @@ use std::io::BufWriter;
 use thiserror::Error;
 
 /// Rows of a batch. A record of ten columns takes about 2 KB until it is one.
-const BATCH: usize = 8192;
+pub(super) const BATCH: usize = 8192;
 /// Rows of a group of a Parquet file.
 const GROUP: usize = 1 << 19;
 
@@ -112,22 +112,8 @@ impl TableWriter {
     }
 
     fn begin(&mut self, file: File) -> Result<(), TableError> {
-        let mut names: Vec<&String> = Vec::new();
-        for name in self.rows.iter().flat_map(Record::keys) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        let type_of = |name: &String| -> ColumnType {
-            if let Some((_, given)) = self.types.iter().find(|t| t.0 == *name) {
-                return *given;
-            }
-            let mut values = self.rows.iter().filter_map(|row| row.get(name)).filter(|v| !v.is_null());
-            let are_times = self.times.contains(name)
-                && values.clone().all(|v| v.as_str().is_some_and(|text| microseconds(text).is_some()));
-            if are_times { ColumnType::Time } else { ColumnType::of(&mut values) }
-        };
-        self.columns = names.into_iter().map(|name| (name.clone(), type_of(name))).collect();
+        let types = types(&self.rows, &self.types, &self.times);
+        self.columns = types.into_iter().map(|(name, of)| (name, of.unwrap_or(ColumnType::Number))).collect();
         self.schema = schema(&self.columns);
         let schema = self.schema.clone();
         self.to = Some(match self.kind {

@@ -183,6 +183,22 @@ impl CubeWriter {
         if self.output.group.is_empty() { root } else { format!("{root}:{}", self.output.group) }
     }
 
+    /// The folder of this machine in which the output lies until it is complete; `None` in other stores.
+    pub fn work(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.work.clone())
+    }
+
+    /// Ends the work of one of several processes: what it was given is stored.
+    ///
+    /// # Errors
+    /// Something cannot be written.
+    pub fn leave(self) -> Result<(), WriteError> {
+        while let Some(done) = self.with_target(|target| self.shards.take(&self.arrays, target))? {
+            self.shard_done(done)?;
+        }
+        self.flush()
+    }
+
     /// The arrays, in the order in which they were given.
     pub fn arrays(&self) -> &[ArrayWriter] {
         &self.arrays

@@ -6,6 +6,7 @@ mod append;
 mod explain;
 mod fixture;
 mod offset_box;
+mod parts;
 mod polled;
 mod processes;
 mod same_bits;

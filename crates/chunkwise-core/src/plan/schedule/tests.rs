@@ -41,6 +41,7 @@ pub(crate) fn stage(array: Variable, dims: Vec<(u64, u64, Role)>, statistic: Sta
     let axes = (0..array.dims.len()).map(Axis::Walk).collect();
     Stage {
         format: FORMAT,
+        segments: None,
         dims: walk,
         inputs: vec![InputView { array: 0, axes }],
         formulas: None,

@@ -2,7 +2,7 @@
 
 use super::{CubeWriter, Existing, Folder, Output};
 use crate::store::{LocalStore, Store, join};
-use crate::write::array::ArrayWriter;
+use crate::write::array::{ArraySpec, ArrayWriter};
 use crate::write::error::WriteError;
 use crate::write::group;
 use crate::write::journal::{Found, JOURNAL, Journal, JournalHead, Keeper, unfinished};
@@ -191,6 +191,27 @@ impl CubeWriter {
         let mut writer = CubeWriter::new(output, store, group, None, arrays);
         writer.keep(journal)?;
         Ok(writer)
+    }
+
+    /// Goes on, beside other processes, with an output that one of them has begun and will finish: only chunks are written
+    /// here. `work` is where that one said it lies until then ([`CubeWriter::work`]).
+    ///
+    /// # Errors
+    /// There is no such output any more, or it is another job's; arrays that cannot be made as asked.
+    pub fn join(
+        output: Output,
+        arrays: Vec<ArraySpec>,
+        work: Option<std::path::PathBuf>,
+    ) -> Result<CubeWriter, WriteError> {
+        let arrays: Vec<ArrayWriter> = arrays.into_iter().map(ArrayWriter::new).collect::<Result<_, _>>()?;
+        let location = output.place.location();
+        let (store, prefix): (Arc<dyn Store>, String) = match (&output.place, work) {
+            (_, Some(work)) => (Arc::new(LocalStore::open(&work)?), String::new()),
+            (Place::Store(store), None) => (store.clone(), output.group.clone()),
+            (place, None) => (place.store()?, output.group.clone()),
+        };
+        resumed(&store, &prefix, &output.job, &location)?;
+        Ok(CubeWriter::new(output, store, prefix, None, arrays))
     }
 
     /// Checks that the group can take the new arrays, and removes chunks that an interrupted run left there.
