@@ -21,7 +21,7 @@ use crate::cmd::series::SeriesArgs;
 use crate::cmd::stats::StatsArgs;
 use crate::cmd::verify::VerifyArgs;
 use crate::cmd::zonal::ZonalArgs;
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::output::Json;
 use chunkwise::store::StorageOptions;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -70,7 +70,7 @@ impl Common {
     ///
     /// # Errors
     /// An option that no store knows.
-    pub(crate) fn storage(&self) -> Result<StorageOptions, CliError> {
+    pub(crate) fn storage(&self) -> Result<StorageOptions, Failed> {
         let mut options = StorageOptions::parse(&self.storage)?;
         options.absent_on.clone_from(&self.absent_on);
         Ok(options)

@@ -6,14 +6,18 @@ pub(crate) use destination::{Destination, destination, export_to, refuse_ending}
 
 use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
 use crate::bytes::format_bytes;
+use crate::call;
 use crate::cmd::info::decode_options;
-use crate::exit::{CliError, interrupted, leaving_at_once};
+use crate::exit::{interrupted, leaving_at_once};
+use crate::failed::{Failed, Kind};
+#[cfg(feature = "parquet")]
+use crate::output::CallerTable;
 use crate::output::{self, Json, Record, TableWriter};
 use crate::progress;
 use chunkwise::error::OpenError;
 use chunkwise::exec::{Counters, RunOptions};
 use chunkwise::export::ExportError;
-use chunkwise::job::plan::{Bounds, Certainty, Explained, Limits, Planned, TooMuch};
+use chunkwise::job::plan::{Bounds, Certainty, Explained, Limits, Planned, Refused, TooMuch};
 use chunkwise::job::{JobError, MOST_ROWS, OtherAxes, Prepared, Request, plane};
 use chunkwise::memory;
 use chunkwise::open::{OpenCube, OpenOptions, open_with};
@@ -32,34 +36,34 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-impl From<JobError> for CliError {
-    fn from(error: JobError) -> CliError {
+impl From<JobError> for Failed {
+    fn from(error: JobError) -> Failed {
         match error {
             JobError::Open(e) => e.into(),
             JobError::Lower(chunkwise_core::plan::lower::LowerError::Expr(e)) => {
                 let hint = e.hint();
-                let failed = CliError::of(e);
+                let failed = Failed::of(e);
                 match hint {
-                    Some(hint) => failed.hint(hint),
+                    Some(hint) => failed.with_hint(hint),
                     None => failed,
                 }
             }
-            JobError::TooManyRows { .. } => CliError::of(error).hint("write a cube with `-o OUT.zarr`"),
+            JobError::TooManyRows { .. } => Failed::of(error).with_hint("write a cube with `-o OUT.zarr`"),
             JobError::Write(e) => match e.downcast::<WriteError>() {
                 Ok(e) => (*e).into(),
-                Err(e) => CliError::of(JobError::Write(e)),
+                Err(e) => Failed::of(JobError::Write(e)),
             },
-            other => CliError::of(other),
+            other => Failed::of(other),
         }
     }
 }
 
-impl From<ExportError> for CliError {
-    fn from(error: ExportError) -> CliError {
+impl From<ExportError> for Failed {
+    fn from(error: ExportError) -> Failed {
         match error {
             ExportError::Interrupted => JobError::Exec(chunkwise::exec::ExecError::Interrupted).into(),
-            ExportError::Mixed { .. } => CliError::of(error).hint("name one of them with `--var`"),
-            other => CliError::of(other),
+            ExportError::Mixed { .. } => Failed::of(error).with_hint("name one of them with `--var`"),
+            other => Failed::of(other),
         }
     }
 }
@@ -76,7 +80,7 @@ pub(crate) fn request(
     decode: &DecodeArgs,
     job: &JobArgs,
     common: &Common,
-) -> Result<(OpenCube, Request), CliError> {
+) -> Result<(OpenCube, Request), Failed> {
     let cube = open_cube(location, &OpenOptions { decode: decode_options(decode)?, storage: common.storage()? })?;
     cube.set_memory_limit(job.resources.memory_limit());
     let mut request = Request {
@@ -86,10 +90,10 @@ pub(crate) fn request(
         ..Request::default()
     };
     for text in &select.sel {
-        request.sel.extend(parse_sel(text).map_err(CliError::of)?);
+        request.sel.extend(parse_sel(text).map_err(Failed::of)?);
     }
     for text in &select.isel {
-        request.isel.extend(parse_isel(text).map_err(CliError::of)?);
+        request.isel.extend(parse_isel(text).map_err(Failed::of)?);
     }
     if let Some(text) = &select.bbox {
         request.bbox = Some(bbox(text, &select.bbox_crs, select, &cube)?);
@@ -98,38 +102,38 @@ pub(crate) fn request(
 }
 
 /// `--bbox`, in the axes of what the job works on: cells whose centre lies in the rectangle around the box.
-fn bbox(text: &str, crs: &str, select: &SelectArgs, cube: &OpenCube) -> Result<BoxQuery, CliError> {
+fn bbox(text: &str, crs: &str, select: &SelectArgs, cube: &OpenCube) -> Result<BoxQuery, Failed> {
     let numbers: Option<Vec<f64>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
     let Some(Ok(bounds)) = numbers.map(<[f64; 4]>::try_from) else {
-        return Err(CliError::says(format!("`--bbox {text}` is not four numbers W,S,E,N")));
+        return Err(Failed::says(format!("`--bbox {text}` is not four numbers W,S,E,N")));
     };
     let given = match crs.trim().eq_ignore_ascii_case("cube") {
         true => None,
-        false => Some(Crs::parse(crs).map_err(CliError::of)?),
+        false => Some(Crs::parse(crs).map_err(Failed::of)?),
     };
     let found = plane(&cube.cube, &select.var, &select.calc).map_err(|OtherAxes { one, other }| {
-        CliError::says(format!("`--bbox` with `{one}` and `{other}`, which lie along other axes"))
-            .hint("name one of them with `--var`")
+        Failed::says(format!("`--bbox` with `{one}` and `{other}`, which lie along other axes"))
+            .with_hint("name one of them with `--var`")
     })?;
     let georeference = found.unwrap_or_default();
     // Without labels a box would be one of indices.
     let dims = georeference.dims.iter().flat_map(|d| [&d.x, &d.y]);
     if let Some(dim) = dims.into_iter().find(|d| cube.cube.coordinate(d).is_none()) {
-        return Err(CliError::says(format!(
-            "`--bbox {text}`: `{dim}` has no coordinate, so its cells cannot be placed"
-        ))
-        .hint(format!("select by index: `--isel {dim}=A:B`")));
+        return Err(Failed::says(format!("`--bbox {text}`: `{dim}` has no coordinate, so its cells cannot be placed"))
+            .with_hint(format!("select by index: `--isel {dim}=A:B`")));
     }
-    georeference.box_query(bounds, given.as_ref()).map_err(|e| CliError::says(format!("`--bbox {text}`: {e}")))
+    georeference.box_query(bounds, given.as_ref()).map_err(|e| Failed::says(format!("`--bbox {text}`: {e}")))
 }
 
 /// The statistics by name.
-pub(crate) fn statistics(names: &[String]) -> Result<Vec<Statistic>, CliError> {
+pub(crate) fn statistics(names: &[String]) -> Result<Vec<Statistic>, Failed> {
     let mut found = Vec::new();
     for name in names {
         let Some(s) = Statistic::from_name(name.trim()) else {
             let has: Vec<&str> = Statistic::ALL.iter().map(|s| s.name()).collect();
-            return Err(CliError::says(format!("no statistic `{name}`; there are {}", has.join(", "))));
+            return Err(
+                Failed::says(format!("no statistic `{name}`; there are {}", has.join(", "))).with_kind(Kind::Key)
+            );
         };
         if !found.contains(&s) {
             found.push(s);
@@ -162,25 +166,41 @@ pub(crate) fn limits(job: &JobArgs) -> Limits {
     Limits { memory: job.resources.memory_limit(), threads: job.resources.threads().get(), redecode, prices }
 }
 
+/// Plans beside what takes `own` bytes.
+pub(crate) fn beside<T>(
+    own: u64,
+    limits: Limits,
+    plan: impl FnOnce(Limits) -> Result<T, JobError>,
+) -> Result<T, JobError> {
+    plan(Limits { memory: limits.memory.saturating_sub(own), ..limits }).map_err(|error| match error {
+        JobError::Memory(refused) => {
+            let needed = refused.needed.saturating_add(own).checked_next_multiple_of(1 << 20).unwrap_or(u64::MAX);
+            Refused { needed }.into()
+        }
+        other => other,
+    })
+}
+
 /// Why a job is not run, where that is its memory with the budget that would do.
-pub(crate) fn unplanned(error: JobError, job: &JobArgs) -> CliError {
+pub(crate) fn unplanned(error: JobError, job: &JobArgs) -> Failed {
     let JobError::Memory(refused) = error else { return error.into() };
     let needs = format_bytes(refused.needed.into());
     let has = format_bytes(job.resources.memory_limit().into());
-    CliError::says(format!("the job needs {needs}, the budget is {has}"))
-        .hint(format!("pass `--memory {}MiB`", refused.needed.div_ceil(1 << 20)))
+    Failed::says(format!("the job needs {needs}, the budget is {has}"))
+        .with_kind(Kind::Memory)
+        .with_hint(format!("pass `--memory {}MiB`", refused.needed.div_ceil(1 << 20)))
 }
 
 /// Whether a job stays within `--max-requests` and `--max-bytes`; `explained` is asked only where there are such.
-fn check_bounds(job: &JobArgs, explained: impl FnOnce() -> Result<Explained, CliError>) -> Result<(), CliError> {
+fn check_bounds(job: &JobArgs, explained: impl FnOnce() -> Result<Explained, Failed>) -> Result<(), Failed> {
     let bounds = Bounds { requests: job.max_requests, bytes: job.max_bytes.map(|b| b.0) };
     if bounds.requests.is_none() && bounds.bytes.is_none() {
         return Ok(());
     }
     let hint = |what: &str| format!("select less of the cube, or raise `--max-{what}`");
     explained()?.check(bounds).map_err(|e| match e {
-        TooMuch::Requests { .. } => CliError::of(e).hint(hint("requests")),
-        TooMuch::Bytes { .. } => CliError::of(e).hint(hint("bytes")),
+        TooMuch::Requests { .. } => Failed::of(e).with_hint(hint("requests")),
+        TooMuch::Bytes { .. } => Failed::of(e).with_hint(hint("bytes")),
     })
 }
 
@@ -193,7 +213,7 @@ impl Ready {
         job: &JobArgs,
         ddof: u32,
         min_count: Option<u64>,
-    ) -> Result<Ready, CliError> {
+    ) -> Result<Ready, Failed> {
         let cube = cube.into();
         let mut destination = destination;
         if let Destination::File(options, export) = &mut destination {
@@ -205,15 +225,15 @@ impl Ready {
         let targets = match &destination {
             Destination::Nothing => vec![Target::Nothing; prepared.chains.len()],
             // Told as it would run with an output; the run itself needs one.
-            Destination::Screen | Destination::Table(_) if job.explain && prepared.rows() > MOST_ROWS => {
+            to if to.is_table() && job.explain && prepared.rows() > MOST_ROWS => {
                 output::note(&format!(
                     "a table of {} rows is not printed: to run, write a cube with `-o OUT.zarr`",
                     prepared.rows()
                 ));
                 vec![Target::Nothing; prepared.chains.len()]
             }
-            Destination::Screen | Destination::Table(_) => vec![Target::Memory; prepared.chains.len()],
             Destination::Cube(options) | Destination::File(options, ..) => prepared.arrays(&cube, options)?.targets(),
+            _ => vec![Target::Memory; prepared.chains.len()],
         };
         let plan = |prepared: &Prepared, cube: &OpenCube, limits| prepared.plan(cube, &targets, limits);
         Ready::planned(cube, prepared, destination, job, ddof, min_count, plan)
@@ -228,7 +248,7 @@ impl Ready {
         ddof: u32,
         min_count: Option<u64>,
         plan: impl FnOnce(&Prepared, &OpenCube, Limits) -> Result<Planned, JobError>,
-    ) -> Result<Ready, CliError> {
+    ) -> Result<Ready, Failed> {
         let mut plan = plan(&prepared, &cube, limits(job)).map_err(|e| unplanned(e, job))?;
         plan.memory = plan.memory.max(memory::peak());
         check_bounds(job, || Ok(prepared.explain(&cube, &plan)?))?;
@@ -241,7 +261,7 @@ impl Ready {
     ///
     /// # Errors
     /// Together they ask more of the store than they may.
-    pub(crate) fn of_all(mut self, mut all: Explained, leaves: u64, job: &JobArgs) -> Result<Ready, CliError> {
+    pub(crate) fn of_all(mut self, mut all: Explained, leaves: u64, job: &JobArgs) -> Result<Ready, Failed> {
         check_bounds(job, || Ok(all.clone()))?;
         all.total.memory_bytes = all.total.memory_bytes.max(self.plan.memory);
         self.all = Some((all, leaves));
@@ -249,7 +269,7 @@ impl Ready {
     }
 
     /// The plan's figures.
-    pub(crate) fn explained(&self) -> Result<Explained, CliError> {
+    pub(crate) fn explained(&self) -> Result<Explained, Failed> {
         match &self.all {
             Some((all, _)) => Ok(all.clone()),
             None => Ok(self.prepared.explain(&self.cube, &self.plan)?),
@@ -257,7 +277,7 @@ impl Ready {
     }
 
     /// Prints the plan's figures.
-    pub(crate) fn explain(&self, json: Json) -> Result<ExitCode, CliError> {
+    pub(crate) fn explain(&self, json: Json) -> Result<ExitCode, Failed> {
         let explained = self.explained()?;
         match json {
             Json::Yes => output::print_json(&explained)?,
@@ -296,7 +316,7 @@ impl Ready {
     }
 
     /// Runs and gives rows.
-    pub(crate) fn records(&self) -> Result<Vec<Record>, CliError> {
+    pub(crate) fn records(&self) -> Result<Vec<Record>, Failed> {
         Ok(self.prepared.records(&self.cube, &self.plan, &self.counters, &self.options)?)
     }
 
@@ -307,7 +327,7 @@ impl Ready {
     pub(crate) fn run<T>(
         &self,
         way: impl FnOnce(&OpenCube, &Prepared, &Planned, &Counters, &RunOptions) -> Result<T, JobError>,
-    ) -> Result<T, CliError> {
+    ) -> Result<T, Failed> {
         Ok(way(&self.cube, &self.prepared, &self.plan, &self.counters, &self.options)?)
     }
 
@@ -330,12 +350,12 @@ impl Ready {
             (Access::Inline, _) => String::new(),
         };
         output::note(&format!(
-            "{chunks} chunks{absent}, {} requests{again}, {} read{beside}, {} decoded in {seconds:.2} s ({:.0} MB/s), peak memory {}",
+            "{chunks} chunks{absent}, {} requests{again}, {} read{beside}, {} decoded in {seconds:.2} s ({:.0} MB/s){}",
             get(&self.counters.requests) + repeated,
             format_bytes(get(&self.counters.encoded_bytes).into()),
             format_bytes(decoded.into()),
             decoded as f64 / 1e6 / seconds.max(1e-9),
-            format_bytes(memory::peak().into()),
+            output::peak_memory(),
         ));
         note_outside(&self.counters.outside());
     }
@@ -344,8 +364,8 @@ impl Ready {
     pub(crate) fn deliver_by(
         &self,
         common: &Common,
-        way: impl FnOnce(&OpenCube, &Prepared, &Planned, &Counters, &RunOptions) -> Result<(), CliError>,
-    ) -> Result<ExitCode, CliError> {
+        way: impl FnOnce(&OpenCube, &Prepared, &Planned, &Counters, &RunOptions) -> Result<(), Failed>,
+    ) -> Result<ExitCode, Failed> {
         self.warn_of_amplification(common);
         let leaves = self.all.as_ref().map_or_else(|| self.prepared.leaves(&self.plan), |(_, leaves)| *leaves);
         let work = || way(&self.cube, &self.prepared, &self.plan, &self.counters, &self.options);
@@ -360,8 +380,8 @@ impl Ready {
         common: &Common,
         (column, values): (&str, impl Iterator<Item = &'a Value>),
         counts: impl Iterator<Item = &'a str>,
-        run: impl FnOnce(&mut dyn FnMut(Record) -> Result<(), CliError>) -> Result<(), CliError>,
-    ) -> Result<(), CliError> {
+        run: impl FnOnce(&mut dyn FnMut(Record) -> Result<(), Failed>) -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
         match &self.destination {
             Destination::Nothing => run(&mut |_| Ok(())),
             Destination::Table(to) => {
@@ -369,6 +389,14 @@ impl Ready {
                 table.holds(column, values);
                 counts.for_each(|column| table.counts(column));
                 run(&mut |record| table.write(&record))?;
+                table.finish()
+            }
+            #[cfg(feature = "parquet")]
+            Destination::Caller(times) => {
+                let mut table = CallerTable::new(times);
+                table.holds(column, values);
+                counts.for_each(|column| table.counts(column));
+                run(&mut |record| table.write(record))?;
                 table.finish()
             }
             Destination::Screen | Destination::Cube(_) | Destination::File(..) => {
@@ -387,17 +415,23 @@ impl Ready {
         &self,
         common: &Common,
         shape: impl Fn(Vec<Record>) -> Vec<Record>,
-    ) -> Result<ExitCode, CliError> {
+    ) -> Result<ExitCode, Failed> {
         self.deliver_by(common, |_, _, _, _, _| self.deliver_to(common, shape))
     }
 
-    fn deliver_to(&self, common: &Common, shape: impl Fn(Vec<Record>) -> Vec<Record>) -> Result<(), CliError> {
+    fn deliver_to(&self, common: &Common, shape: impl Fn(Vec<Record>) -> Vec<Record>) -> Result<(), Failed> {
         match &self.destination {
             Destination::Nothing => {
                 self.prepared.run_dry(&self.cube, &self.plan, &self.counters, &self.options)?;
             }
             Destination::Screen => output::print(&shape(self.records()?), common.json())?,
             Destination::Table(to) => output::save(&shape(self.records()?), to)?,
+            #[cfg(feature = "parquet")]
+            Destination::Caller(times) => {
+                let mut table = CallerTable::new(times);
+                shape(self.records()?).into_iter().try_for_each(|record| table.write(record))?;
+                table.finish()?;
+            }
             Destination::Cube(options) => {
                 warn_of_removal(&options.place, "", options.existing, common)?;
                 self.prepared.write(&self.cube, options, &self.plan, &self.counters, &self.options)?;
@@ -422,7 +456,7 @@ impl Ready {
 }
 
 /// Says that an old cube goes first, where the store cannot swap.
-pub(crate) fn warn_of_removal(place: &Place, group: &str, existing: Existing, common: &Common) -> Result<(), CliError> {
+pub(crate) fn warn_of_removal(place: &Place, group: &str, existing: Existing, common: &Common) -> Result<(), Failed> {
     if existing == Existing::Overwrite && !common.quiet && place.goes_first(group)? {
         output::note(&format!("what lies at `{}` is removed before the new cube is written", place.location()));
     }
@@ -442,7 +476,7 @@ fn note_outside(found: &BTreeMap<String, u64>) {
 pub(crate) fn words() -> String {
     let quoted = |w: String| if w.contains(' ') { format!("'{w}'") } else { w };
     let mut words = Vec::new();
-    let mut given = std::env::args().skip(1);
+    let mut given = call::words().into_iter();
     while let Some(word) = given.next() {
         // What a later reader of the cube has no use for, and may not know.
         match word.strip_prefix("--storage") {

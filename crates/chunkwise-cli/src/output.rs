@@ -1,10 +1,17 @@
 //! What goes to stdout: records as a table or as JSON, and plain text; and tables in files.
 
+#[cfg(feature = "parquet")]
+mod caller;
 mod table;
 
+#[cfg(feature = "parquet")]
+pub(crate) use caller::{CallerTable, caller_bytes};
 pub(crate) use table::{Overwrite, TableFile, TableTo, TableWriter, refuse_existing, save, save_bytes};
 
-use crate::exit::CliError;
+use crate::bytes::format_bytes;
+use crate::call;
+use crate::failed::Failed;
+use chunkwise::memory;
 use serde_json::{Map, Value};
 use std::io::{self, BufWriter, ErrorKind, Write};
 
@@ -33,11 +40,17 @@ struct Stdout {
     source: io::Error,
 }
 
-/// Writes to stdout; a reader that has left is no failure.
+/// Writes to stdout, in a call to its text; a reader that has left is no failure.
 ///
 /// # Errors
 /// Standard output cannot be written: the disk behind it is full, say.
-pub(crate) fn stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
+pub(crate) fn stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failed> {
+    if call::here(|_| ()).is_some() {
+        let mut text = Vec::new();
+        write(&mut text).map_err(|source| Failed::of(Stdout { source }))?;
+        call::here(|call| call.answer.borrow_mut().text.push_str(&String::from_utf8_lossy(&text)));
+        return Ok(());
+    }
     let mut writer = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     match write(&mut writer).and_then(|()| writer.flush()) {
         // What the buffer still holds has no reader.
@@ -47,23 +60,34 @@ pub(crate) fn stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Re
         }
         Err(source) => {
             drop(writer.into_parts());
-            Err(CliError::of(Stdout { source }))
+            Err(Failed::of(Stdout { source }))
         }
         Ok(()) => Ok(()),
     }
 }
 
-/// A line for people on stderr.
+/// A line for people on stderr, in a call among its notes.
 pub(crate) fn note(line: &str) {
+    if call::here(|call| call.answer.borrow_mut().notes.push(line.to_owned())).is_some() {
+        return;
+    }
     // Nobody listens to notes where stderr is closed.
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// How a line about a job ends: the peak of the process, which in a call is not the job's.
+pub(crate) fn peak_memory() -> String {
+    match call::here(|_| ()) {
+        Some(()) => String::new(),
+        None => format!(", peak memory {}", format_bytes(memory::peak().into())),
+    }
 }
 
 /// Records to stdout: an aligned table, or with `--json` an array.
 ///
 /// # Errors
 /// As [`stdout`].
-pub(crate) fn print(records: &[Record], json: Json) -> Result<(), CliError> {
+pub(crate) fn print(records: &[Record], json: Json) -> Result<(), Failed> {
     stdout(|out| match json {
         Json::Yes => write_json(records, out),
         Json::No => write_table(records, out),
@@ -74,7 +98,7 @@ pub(crate) fn print(records: &[Record], json: Json) -> Result<(), CliError> {
 ///
 /// # Errors
 /// As [`stdout`].
-pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failed> {
     stdout(|out| {
         serde_json::to_writer_pretty(&mut *out, value)?;
         writeln!(out)
@@ -126,7 +150,7 @@ fn write_table(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`stdout`].
-pub(crate) fn aligned(rows: &[Vec<String>]) -> Result<(), CliError> {
+pub(crate) fn aligned(rows: &[Vec<String>]) -> Result<(), Failed> {
     let right: Vec<bool> = (0..rows.first().map_or(0, Vec::len)).map(|column| column > 0).collect();
     stdout(|out| write_rows(rows, &right, out))
 }

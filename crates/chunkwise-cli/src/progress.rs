@@ -1,6 +1,7 @@
 //! Progress of a job on a terminal, for jobs that last over a second.
 
 use crate::args::Common;
+use crate::call::{self, Progress};
 use chunkwise::exec::Counters;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal as _;
@@ -13,14 +14,21 @@ const SILENT: Duration = Duration::from_secs(1);
 /// Between two looks at the counters.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Does `work`, of which `leaves` parts are counted in `counters`, and shows how far it is.
+/// Does `work`, of which `leaves` parts are counted in `counters`, and shows how far it is; in a call, tells the caller.
 pub(crate) fn shown<T>(common: &Common, counters: &Counters, leaves: u64, work: impl FnOnce() -> T) -> T {
-    if common.quiet || !std::io::stderr().is_terminal() {
-        return work();
+    match call::here(|call| call.progress.clone()) {
+        Some(None) => work(),
+        Some(Some(progress)) => watched(|done| tell(done, counters, leaves, &progress), work),
+        None if common.quiet || !std::io::stderr().is_terminal() => work(),
+        None => watched(|done| watch(done, counters, leaves), work),
     }
+}
+
+/// Does `work`, while `watch` runs on a thread of its own until it is told that the work is over.
+fn watched<T>(watch: impl FnOnce(&AtomicBool) + Send, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(&done, counters, leaves));
+        let watcher = scope.spawn(|| watch(&done));
         // Also where `work` panics: the scope waits for the watcher.
         let _told = Told(&done, watcher.thread());
         work()
@@ -35,6 +43,14 @@ impl Drop for Told<'_> {
         self.0.store(true, Ordering::Relaxed);
         self.1.unpark();
     }
+}
+
+fn tell(done: &AtomicBool, counters: &Counters, leaves: u64, progress: &Progress) {
+    while !done.load(Ordering::Relaxed) {
+        progress(counters.leaves.load(Ordering::Relaxed), leaves);
+        std::thread::park_timeout(LOOK);
+    }
+    progress(counters.leaves.load(Ordering::Relaxed), leaves);
 }
 
 fn watch(done: &AtomicBool, counters: &Counters, leaves: u64) {

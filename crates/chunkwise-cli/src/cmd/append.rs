@@ -2,7 +2,8 @@
 
 use super::cubes::{explain, notes, report};
 use crate::args::{Common, ResourceArgs};
-use crate::exit::{CliError, interrupted};
+use crate::exit::interrupted;
+use crate::failed::Failed;
 use crate::job::{open_cube, words};
 use crate::output::{self, Json};
 use crate::progress;
@@ -44,7 +45,7 @@ pub(crate) struct AppendArgs {
     pub(crate) verify: bool,
 }
 
-pub(crate) fn run(args: &AppendArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &AppendArgs, common: &Common) -> Result<ExitCode, Failed> {
     let began = Instant::now();
     let options = CubeOptions {
         along: args.along.clone(),
@@ -64,8 +65,8 @@ pub(crate) fn run(args: &AppendArgs, common: &Common) -> Result<ExitCode, CliErr
     let counters = Counters::default();
     progress::shown(common, &counters, plan.chunks, || append.run(&counters, interrupted())).map_err(|e| {
         let stopped = matches!(e, ImportError::Interrupted);
-        let failed = CliError::from(e);
-        if stopped { failed.hint("the cube is as it was; the same command begins anew") } else { failed }
+        let failed = Failed::from(e);
+        if stopped { failed.with_hint("the cube is as it was; the same command begins anew") } else { failed }
     })?;
     if args.verify {
         let cube = open_cube(&args.cube, &open)?;

@@ -1,7 +1,7 @@
 //! `chunkwise attrs`: attributes of groups and variables, shown and changed in place.
 
 use crate::args::Common;
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::output::{self, Json, printable, shown};
 use chunkwise::attrs::{AttrsError, Change, Changed, Node, find, parse_value};
 use chunkwise_core::cube::Attrs;
@@ -32,7 +32,7 @@ pub(crate) struct AttrsArgs {
     pub(crate) file: Option<String>,
 }
 
-pub(crate) fn run(args: &AttrsArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &AttrsArgs, common: &Common) -> Result<ExitCode, Failed> {
     let change = change(args)?;
     let node = find(&args.cube, &common.storage()?).map_err(failed)?;
     if change.is_empty() {
@@ -47,25 +47,25 @@ pub(crate) fn run(args: &AttrsArgs, common: &Common) -> Result<ExitCode, CliErro
     Ok(ExitCode::SUCCESS)
 }
 
-fn failed(error: AttrsError) -> CliError {
+fn failed(error: AttrsError) -> Failed {
     match error {
         AttrsError::Open(error) => error.into(),
         AttrsError::Store(error) => error.into(),
         AttrsError::Write(error) => error.into(),
-        other => CliError::of(other),
+        other => Failed::of(other),
     }
 }
 
 /// What the words and the file ask for.
-fn change(args: &AttrsArgs) -> Result<Change, CliError> {
+fn change(args: &AttrsArgs) -> Result<Change, Failed> {
     let mut set = match &args.file {
         Some(path) => from_file(path)?,
         None => Attrs::new(),
     };
     for word in &args.set {
         let Some((key, value)) = word.split_once('=').filter(|(key, _)| !key.is_empty()) else {
-            let error = CliError::says(format!("`{word}` is not `KEY=VALUE`"));
-            return Err(error.hint("`--delete KEY` removes an attribute"));
+            let error = Failed::says(format!("`{word}` is not `KEY=VALUE`"));
+            return Err(error.with_hint("`--delete KEY` removes an attribute"));
         };
         set.insert(key.to_owned(), parse_value(value));
     }
@@ -74,11 +74,11 @@ fn change(args: &AttrsArgs) -> Result<Change, CliError> {
     Ok(Change { set, delete })
 }
 
-fn from_file(path: &str) -> Result<Attrs, CliError> {
-    let failed = |why: String| CliError::says(format!("cannot read attributes from `{path}`: {why}"));
+fn from_file(path: &str) -> Result<Attrs, Failed> {
+    let failed = |why: String| Failed::says(format!("cannot read attributes from `{path}`: {why}"));
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(MOST + 1).read_to_string(&mut text));
-    read.map_err(|e| failed(e.to_string()))?;
+    read.map_err(|e| failed(e.to_string()).with_kind(Failed::of(e).kind()))?;
     if text.len() as u64 > MOST {
         return Err(failed(format!("it is larger than {} MiB", MOST >> 20)));
     }
@@ -89,7 +89,7 @@ fn from_file(path: &str) -> Result<Attrs, CliError> {
     }
 }
 
-fn show(node: &Node, common: &Common) -> Result<(), CliError> {
+fn show(node: &Node, common: &Common) -> Result<(), Failed> {
     let attrs = node.shown();
     match common.json() {
         Json::Yes => output::print_json(&about(node, &attrs)),
@@ -109,7 +109,7 @@ fn about(node: &Node, attrs: &Attrs) -> Value {
     })
 }
 
-fn tell(node: &Node, changed: &Changed, common: &Common) -> Result<(), CliError> {
+fn tell(node: &Node, changed: &Changed, common: &Common) -> Result<(), Failed> {
     if common.json() == Json::Yes {
         let mut about = about(node, &changed.attrs);
         about["changed"] = changed.record();

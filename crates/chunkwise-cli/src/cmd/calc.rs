@@ -1,7 +1,7 @@
 //! `chunkwise calc`: new variables from formulas.
 
 use crate::args::{Common, DecodeArgs, JobArgs, LayoutArgs, SelectArgs};
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::job::{Ready, destination, request};
 use chunkwise::job::prepare;
 use clap::Args;
@@ -33,7 +33,7 @@ pub(crate) struct CalcArgs {
     pub(crate) overwrite: bool,
 }
 
-pub(crate) fn run(args: &CalcArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &CalcArgs, common: &Common) -> Result<ExitCode, Failed> {
     let mut select = args.select.clone();
     select.calc.extend(args.formulas.iter().cloned());
     let (cube, request) = request(&args.cube, &select, &args.decode, &args.job, common)?;

@@ -2,7 +2,8 @@
 
 use crate::args::{Common, DecodeArgs, JobArgs};
 use crate::cmd::info::decode_options;
-use crate::exit::{CliError, NO};
+use crate::exit::NO;
+use crate::failed::Failed;
 use crate::job::{Destination, Ready};
 use crate::output::{self, Json, Record};
 use chunkwise::compare::{CompareError, Compared, prepare};
@@ -29,7 +30,7 @@ pub(crate) struct CompareArgs {
     pub(crate) job: JobArgs,
 }
 
-pub(crate) fn run(args: &CompareArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &CompareArgs, common: &Common) -> Result<ExitCode, Failed> {
     let options = OpenOptions { decode: decode_options(&args.decode)?, storage: common.storage()? };
     let a = open_with(&args.a, &options)?;
     let b = open_with(&args.b, &options)?;
@@ -37,8 +38,8 @@ pub(crate) fn run(args: &CompareArgs, common: &Common) -> Result<ExitCode, CliEr
         cube.set_memory_limit(args.job.resources.memory_limit());
     }
     let comparison = prepare(&a, &b, &args.var).map_err(|error| match error {
-        CompareError::Open { .. } => CliError::of(error).hint(which(args)),
-        other => CliError::of(other),
+        CompareError::Open { .. } => Failed::of(error).with_hint(which(args)),
+        other => Failed::of(other),
     })?;
     let ready = Ready::new(comparison.cubes, comparison.prepared, Destination::Nothing, &args.job, 0, None)?;
     if args.job.explain {
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &CompareArgs, common: &Common) -> Result<ExitCode, CliEr
     }
     let found = ready
         .run(|cubes, prepared, plan, counters, options| comparison.pairs.run(cubes, prepared, plan, counters, options))
-        .map_err(|error| error.hint(which(args)))?;
+        .map_err(|error| error.with_hint(which(args)))?;
     match common.json() {
         Json::Yes => output::print(&found.iter().map(Compared::record).collect::<Vec<_>>(), Json::Yes)?,
         Json::No => output::print(&found.iter().map(row).collect::<Vec<_>>(), Json::No)?,

@@ -1,7 +1,7 @@
 //! `chunkwise completions`: what a shell needs to complete commands and options.
 
 use crate::args::Cli;
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::output;
 use clap::{Args, CommandFactory as _};
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: clap_complete::Shell,
 }
 
-pub(crate) fn run(args: &CompletionsArgs) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &CompletionsArgs) -> Result<ExitCode, Failed> {
     // The generators do not expect that stdout may close: they write to memory.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "chunkwise", &mut script);

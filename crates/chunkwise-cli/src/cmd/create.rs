@@ -1,7 +1,8 @@
 //! `chunkwise create`: a new, empty cube.
 
 use crate::args::{Common, LayoutArgs};
-use crate::exit::CliError;
+use crate::call;
+use crate::failed::{Failed, Kind};
 use crate::job::{open_cube, warn_of_removal};
 use crate::output::{self, TableFile};
 use chunkwise::create::{CreateSpec, CrsAttrs, create, parse_coord, parse_dim, parse_scalar, parse_sizes};
@@ -64,7 +65,7 @@ pub(crate) struct CreateArgs {
     pub(crate) overwrite: bool,
 }
 
-pub(crate) fn run(args: &CreateArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &CreateArgs, common: &Common) -> Result<ExitCode, Failed> {
     let (place, group) = place(&args.output, common)?;
     let there = if args.overwrite { None } else { existing(&place, &group)? };
     if there.is_some() && args.var.is_none() {
@@ -128,17 +129,18 @@ pub(crate) fn run(args: &CreateArgs, common: &Common) -> Result<ExitCode, CliErr
 ///
 /// # Errors
 /// A location that cannot be written, or that would be gone with this process.
-pub(crate) fn place(location: &str, common: &Common) -> Result<(Place, String), CliError> {
-    if location.starts_with("memory:") && !Path::new(location).exists() {
+pub(crate) fn place(location: &str, common: &Common) -> Result<(Place, String), Failed> {
+    let ends_with_process = call::here(|_| ()).is_none();
+    if ends_with_process && location.starts_with("memory:") && !Path::new(location).exists() {
         return Err(
-            CliError::says(format!("`{location}` would be gone when the command ends")).hint("write to a folder")
+            Failed::says(format!("`{location}` would be gone when the command ends")).with_hint("write to a folder")
         );
     }
     if location.is_empty() {
-        return Err(CliError::says("the output has no name"));
+        return Err(Failed::says("the output has no name"));
     }
     if (FileFormat::of(location).is_some() || TableFile::of(location).is_some()) && !Path::new(location).is_dir() {
-        return Err(CliError::says(format!("`-o {location}`: what this command writes is a Zarr cube")).hint(
+        return Err(Failed::says(format!("`-o {location}`: what this command writes is a Zarr cube")).with_hint(
             "a cube ends in `.zarr`, `.zarr.zip` or in nothing; `calc` and `reduce` write `.tif` and `.nc` of it",
         ));
     }
@@ -146,7 +148,7 @@ pub(crate) fn place(location: &str, common: &Common) -> Result<(Place, String), 
 }
 
 /// The group that is written, where it is a cube already.
-fn existing(place: &Place, group: &str) -> Result<Option<OpenCube>, CliError> {
+fn existing(place: &Place, group: &str) -> Result<Option<OpenCube>, Failed> {
     let store: Arc<dyn Store> = match place {
         Place::Folder(folder) if folder.is_dir() => Arc::new(LocalStore::open(folder)?),
         Place::Store(store) => store.clone(),
@@ -163,39 +165,39 @@ fn existing(place: &Place, group: &str) -> Result<Option<OpenCube>, CliError> {
 }
 
 /// A new variable shares the dimensions of the cube that it is added to.
-fn agrees(spec: &CreateSpec, cube: &OpenCube) -> Result<(), CliError> {
+fn agrees(spec: &CreateSpec, cube: &OpenCube) -> Result<(), Failed> {
     for (dim, labels) in &spec.dims {
         if let Some(&has) = cube.cube.dims.get(dim).filter(|&&has| has != labels.len()) {
-            return Err(CliError::says(format!(
+            return Err(Failed::says(format!(
                 "dimension `{dim}` has length {has} in `{}` and {} in the new variable",
                 cube.cube.location,
                 labels.len()
             ))
-            .hint("choose another name for the dimension, or write to a group of its own (`CUBE:GROUP`)"));
+            .with_hint("choose another name for the dimension, or write to a group of its own (`CUBE:GROUP`)"));
         }
     }
     Ok(())
 }
 
-fn from_dims(args: &CreateArgs) -> Result<CreateSpec, CliError> {
+fn from_dims(args: &CreateArgs) -> Result<CreateSpec, Failed> {
     let dims = dims(args)?;
     if dims.is_empty() {
-        return Err(CliError::says("the cube has no dimensions").hint(
+        return Err(Failed::says("the cube has no dimensions").with_hint(
             "name each with its length, as in `--dim time=12 --dim y=1000 --dim x=1000`, or pass `--like CUBE`",
         ));
     }
     let Some(dtype) = &args.layout.dtype else {
-        return Err(CliError::says("the element type is not given").hint("pass `--dtype`, as in `--dtype float32`"));
+        return Err(Failed::says("the element type is not given").with_hint("pass `--dtype`, as in `--dtype float32`"));
     };
     Ok(CreateSpec::new(args.var.as_deref().unwrap_or(VARIABLE), dims, element_type(dtype)?))
 }
 
-fn dims(args: &CreateArgs) -> Result<IndexMap<String, Labels>, CliError> {
+fn dims(args: &CreateArgs) -> Result<IndexMap<String, Labels>, Failed> {
     let mut dims = IndexMap::new();
     for text in &args.dim {
         let (name, labels) = parse_dim(text)?;
         if dims.contains_key(&name) {
-            return Err(CliError::says(format!("dimension `{name}` is given twice")));
+            return Err(Failed::says(format!("dimension `{name}` is given twice")));
         }
         dims.insert(name, labels);
     }
@@ -206,10 +208,10 @@ fn dims(args: &CreateArgs) -> Result<IndexMap<String, Labels>, CliError> {
 ///
 /// # Errors
 /// There is none of that name.
-pub(crate) fn element_type(name: &str) -> Result<DType, CliError> {
+pub(crate) fn element_type(name: &str) -> Result<DType, Failed> {
     DType::from_name(name.trim()).ok_or_else(|| {
         let names: Vec<&str> = DType::ALL.iter().map(|d| d.name()).collect();
-        CliError::says(format!("`{name}` is no element type; there are `{}`", names.join("`, `")))
+        Failed::says(format!("`{name}` is no element type; there are `{}`", names.join("`, `")))
     })
 }
 
@@ -219,7 +221,7 @@ fn like_another(
     like: &str,
     inputs: &mut Vec<String>,
     common: &Common,
-) -> Result<CreateSpec, CliError> {
+) -> Result<CreateSpec, Failed> {
     let source = open_cube(like, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
     inputs.push(source.store.location());
     let data: Vec<&str> = source.cube.data_variables().map(|v| v.name.as_str()).collect();
@@ -229,8 +231,8 @@ fn like_another(
         (None, [only]) => (*only, *only),
         (_, names) => {
             let shown = if names.is_empty() { "none".to_owned() } else { format!("`{}`", names.join("`, `")) };
-            return Err(CliError::says(format!("`{like}` has not one variable to be like; it has {shown}"))
-                .hint("name one with `--var NAME`"));
+            return Err(Failed::says(format!("`{like}` has not one variable to be like; it has {shown}"))
+                .with_hint("name one with `--var NAME`"));
         }
     };
     let mut labels = IndexMap::new();
@@ -248,7 +250,8 @@ fn like_another(
     for (dim, labels) in dims(args)? {
         if !spec.dims.contains_key(&dim) {
             let has: Vec<&str> = spec.dims.keys().map(String::as_str).collect();
-            return Err(CliError::says(format!("`{like}` has no dimension `{dim}`; it has `{}`", has.join("`, `"))));
+            return Err(Failed::says(format!("`{like}` has no dimension `{dim}`; it has `{}`", has.join("`, `")))
+                .with_kind(Kind::Key));
         }
         spec.dims.insert(dim, labels);
     }
@@ -264,7 +267,7 @@ fn like_another(
 }
 
 /// What else the command line says.
-fn options(args: &CreateArgs, spec: &mut CreateSpec) -> Result<(), CliError> {
+fn options(args: &CreateArgs, spec: &mut CreateSpec) -> Result<(), Failed> {
     if let Some(chunk) = &args.layout.chunk {
         spec.chunks = parse_sizes(chunk)?;
         if args.like.is_some() && args.layout.shard.is_none() {
@@ -286,7 +289,7 @@ fn options(args: &CreateArgs, spec: &mut CreateSpec) -> Result<(), CliError> {
             *labels = Labels::Index(labels.len());
         }
         if spec.coords.insert(dim.clone(), coord).is_some() {
-            return Err(CliError::says(format!("`--coord` names `{dim}` twice")));
+            return Err(Failed::says(format!("`--coord` names `{dim}` twice")));
         }
     }
     if let Some(fill) = &args.fill {
@@ -304,7 +307,7 @@ fn options(args: &CreateArgs, spec: &mut CreateSpec) -> Result<(), CliError> {
             Some(Value::Object(variables)) => {
                 for (name, own) in variables {
                     let Value::Object(own) = own else {
-                        return Err(CliError::says(format!("`variables.{name}` in `{file}` is no JSON object")));
+                        return Err(Failed::says(format!("`variables.{name}` in `{file}` is no JSON object")));
                     };
                     spec.variable_attrs.entry(name).or_default().extend(own);
                 }
@@ -326,19 +329,20 @@ struct AttrsFile {
     source: std::io::Error,
 }
 
-fn read_attrs(file: &str) -> Result<Attrs, CliError> {
-    let failed = |source| CliError::of(AttrsFile { file: file.to_owned(), source });
+fn read_attrs(file: &str) -> Result<Attrs, Failed> {
+    let failed = |source| Failed::of(AttrsFile { file: file.to_owned(), source });
     let text = std::fs::read(file).map_err(failed)?;
     match serde_json::from_slice(&text) {
         Ok(Value::Object(attrs)) => Ok(attrs),
-        Ok(_) => Err(CliError::says(format!("`{file}` holds no JSON object"))),
+        Ok(_) => Err(Failed::says(format!("`{file}` holds no JSON object"))),
         Err(error) => Err(failed(error.into())),
     }
 }
 
 /// A CRS as the attributes of a grid mapping and of the coordinates: `EPSG:CODE`, WKT or PROJJSON.
-pub(crate) fn crs_attrs(text: &str) -> Result<CrsAttrs, CliError> {
-    let crs = Crs::parse(text)
-        .map_err(|e| CliError::says(format!("`{text}` is no CRS: {e}")).hint("write `EPSG:CODE`, WKT or PROJJSON"))?;
+pub(crate) fn crs_attrs(text: &str) -> Result<CrsAttrs, Failed> {
+    let crs = Crs::parse(text).map_err(|e| {
+        Failed::says(format!("`{text}` is no CRS: {e}")).with_hint("write `EPSG:CODE`, WKT or PROJJSON")
+    })?;
     Ok(CrsAttrs::of(&crs))
 }

@@ -4,7 +4,8 @@ use super::import::{ImportArgs, history, unfinished};
 use crate::args::Common;
 use crate::bytes::format_bytes;
 use crate::cmd::create::place;
-use crate::exit::{CliError, interrupted};
+use crate::exit::interrupted;
+use crate::failed::{Failed, Kind};
 use crate::job::{open_cube, warn_of_removal};
 use crate::output::{self, Json};
 use crate::progress;
@@ -21,20 +22,20 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Whether files are cubes; GeoTIFFs go by their ending.
-pub(crate) fn are_cubes(files: &[String]) -> Result<bool, CliError> {
+pub(crate) fn are_cubes(files: &[String]) -> Result<bool, Failed> {
     let is_tiff = |file: &&String| {
         let ending = file.rsplit('.').next().unwrap_or_default();
         ["tif", "tiff"].iter().any(|known| ending.eq_ignore_ascii_case(known))
     };
     match (files.iter().find(is_tiff), files.iter().find(|file| !is_tiff(file))) {
-        (Some(tiff), Some(other)) => Err(CliError::says(format!("`{tiff}` is a GeoTIFF, and `{other}` is none"))
-            .hint("import the one and the other by themselves")),
+        (Some(tiff), Some(other)) => Err(Failed::says(format!("`{tiff}` is a GeoTIFF, and `{other}` is none"))
+            .with_hint("import the one and the other by themselves")),
         (tiff, _) => Ok(tiff.is_none()),
     }
 }
 
 /// Refuses options that say something of GeoTIFFs only.
-fn no_geotiff_options(args: &ImportArgs) -> Result<(), CliError> {
+fn no_geotiff_options(args: &ImportArgs) -> Result<(), Failed> {
     let given = [
         ("--time-from", args.time_from.is_some()),
         ("--band-from", args.band_from.is_some()),
@@ -48,16 +49,15 @@ fn no_geotiff_options(args: &ImportArgs) -> Result<(), CliError> {
         ("--dtype", args.layout.dtype.is_some()),
     ];
     match given.iter().find(|(_, given)| *given) {
-        Some((option, _)) => {
-            Err(CliError::says(format!("`{option}` is for GeoTIFFs, and `{}` is none", args.files[0])).hint(
+        Some((option, _)) => Err(Failed::says(format!("`{option}` is for GeoTIFFs, and `{}` is none", args.files[0]))
+            .with_hint(
                 "values and grids of cubes are kept as they are; `--var`, `--concat` and `--decode` are for them",
-            ))
-        }
+            )),
         None => Ok(()),
     }
 }
 
-pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, Failed> {
     let began = Instant::now();
     no_geotiff_options(args)?;
     let (place, group) = place(&args.output, common)?;
@@ -81,7 +81,8 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
     for dim in options.chunks.keys().chain(options.shards.iter().flat_map(|shards| shards.keys())) {
         if !plan.dims.contains_key(dim) {
             let dims: Vec<&str> = plan.dims.keys().map(String::as_str).collect();
-            return Err(CliError::says(format!("there is no dimension `{dim}`; there are `{}`", dims.join("`, `"))));
+            return Err(Failed::says(format!("there is no dimension `{dim}`; there are `{}`", dims.join("`, `")))
+                .with_kind(Kind::Key));
         }
     }
     if args.explain {
@@ -99,8 +100,8 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
     let work = || import.run(output, &counters, interrupted());
     let done = progress::shown(common, &counters, plan.chunks, work).map_err(|e| {
         let stays = matches!(e, ImportError::Interrupted | ImportError::Write(_)) && unfinished(&args.output);
-        let failed = CliError::from(e);
-        if stays { failed.hint("what is done stays: the same command with `--resume` goes on") } else { failed }
+        let failed = Failed::from(e);
+        if stays { failed.with_hint("what is done stays: the same command with `--resume` goes on") } else { failed }
     })?;
     if args.verify {
         let cube = open_cube(&args.output, &open)?;
@@ -123,7 +124,7 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
 }
 
 /// Tells what will be done.
-pub(crate) fn explain(plan: &CubesExplained, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn explain(plan: &CubesExplained, common: &Common) -> Result<ExitCode, Failed> {
     match common.json() {
         Json::Yes => output::print_json(plan)?,
         Json::No => output::stdout(|out| told(plan).iter().try_for_each(|line| writeln!(out, "{line}")))?,
@@ -145,10 +146,10 @@ pub(crate) fn report(
     counters: &Counters,
     began: Instant,
     common: &Common,
-) -> Result<(), CliError> {
+) -> Result<(), Failed> {
     let (read, seconds) = (counters.encoded_bytes.load(Ordering::Relaxed), began.elapsed().as_secs_f64());
     if common.json() == Json::Yes {
-        let mut report = serde_json::to_value(plan).map_err(CliError::of)?;
+        let mut report = serde_json::to_value(plan).map_err(Failed::of)?;
         report["encoded_bytes"] = json!(read);
         report["seconds"] = json!(seconds);
         report["peak_memory_bytes"] = json!(memory::peak());
@@ -160,10 +161,10 @@ pub(crate) fn report(
     if !common.quiet {
         told(plan).iter().take(1).for_each(|line| output::note(line));
         output::note(&format!(
-            "{} chunks, {} read in {seconds:.2} s, peak memory {}",
+            "{} chunks, {} read in {seconds:.2} s{}",
             plan.chunks,
             format_bytes(read.into()),
-            format_bytes(memory::peak().into()),
+            output::peak_memory(),
         ));
     }
     Ok(())

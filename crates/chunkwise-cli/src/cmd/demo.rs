@@ -10,7 +10,8 @@ use crate::bytes::format_bytes;
 use crate::cmd::info::access::megabytes;
 use crate::cmd::zonal::polygons;
 use crate::cmd::{info, plot};
-use crate::exit::{CliError, interrupted};
+use crate::exit::interrupted;
+use crate::failed::{Failed, Kind};
 use crate::job::{Destination, Ready, limits, unplanned};
 use crate::output::{self, Json, Record, printable};
 use chunkwise::exec::{Counters, RunOptions};
@@ -52,19 +53,20 @@ pub(crate) struct DemoArgs {
     pub(crate) job: JobArgs,
 }
 
-pub(crate) fn run(args: &DemoArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &DemoArgs, common: &Common) -> Result<ExitCode, Failed> {
     if args.job.explain {
-        return Err(CliError::says("`demo` is no single job to explain")
-            .hint("its output shows the command of each step; `--explain` works behind those"));
+        return Err(Failed::says("`demo` is no single job to explain")
+            .with_hint("its output shows the command of each step; `--explain` works behind those"));
     }
     let limit = args.job.resources.memory_limit();
     if limit < LEAST {
-        return Err(CliError::says(format!(
+        return Err(Failed::says(format!(
             "the demo needs {}, the budget is {}",
             format_bytes(LEAST.into()),
             format_bytes(limit.into())
         ))
-        .hint(format!("pass `--memory {}MiB`", LEAST >> 20)));
+        .with_kind(Kind::Memory)
+        .with_hint(format!("pass `--memory {}MiB`", LEAST >> 20)));
     }
     let folder = DemoFolder::take(&args.output)?;
     let cube = shown(&folder.cube());
@@ -143,7 +145,7 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
-    fn make(&mut self) -> Result<(), CliError> {
+    fn make(&mut self) -> Result<(), Failed> {
         let began = Instant::now();
         let chunks = self.folder.make_cube(|part| cube::make(part, self.args.job.resources.threads()))?;
         let made = open(&self.cube)?;
@@ -160,7 +162,7 @@ impl Demo<'_> {
         self.done(step, Shows::Nothing, json!({ "location": self.cube }))
     }
 
-    fn structure(&mut self) -> Result<(), CliError> {
+    fn structure(&mut self) -> Result<(), Failed> {
         let began = Instant::now();
         let about = info::describe(&open(&self.cube)?)?;
         let mut text = Vec::new();
@@ -172,11 +174,11 @@ impl Demo<'_> {
     }
 
     /// How many chunks are needed for what.
-    fn access(&mut self) -> Result<Value, CliError> {
+    fn access(&mut self) -> Result<Value, Failed> {
         let began = Instant::now();
         let cube = open(&self.cube)?;
         let cards = info::access::cards(&cube.cube);
-        let Some(card) = cards.first() else { return Err(CliError::says("the cube of the demo has no chunks")) };
+        let Some(card) = cards.first() else { return Err(Failed::says("the cube of the demo has no chunks")) };
         let quoted = quoted(&self.cube);
         let mut commands = vec![format!("chunkwise info {quoted} --access")];
         let asked = [
@@ -195,7 +197,7 @@ impl Demo<'_> {
         Ok(json)
     }
 
-    fn mean(&mut self) -> Result<(), CliError> {
+    fn mean(&mut self) -> Result<(), Failed> {
         let began = Instant::now();
         let place = self.folder.mean();
         let mut options = OutputOptions::new(place.clone());
@@ -225,9 +227,9 @@ impl Demo<'_> {
         self.done(step, Shows::Text(text), json!({ "location": mean }))
     }
 
-    fn series(&mut self) -> Result<Vec<Value>, CliError> {
+    fn series(&mut self) -> Result<Vec<Value>, Failed> {
         let began = Instant::now();
-        let at = parse_isel(PIXEL).map_err(CliError::of)?;
+        let at = parse_isel(PIXEL).map_err(Failed::of)?;
         let cube = open(&self.cube)?;
         let mut point = Vec::new();
         for (dim, query) in at {
@@ -254,7 +256,7 @@ impl Demo<'_> {
             |_| head.clone(),
             |row| {
                 rows.push(row);
-                Ok::<_, CliError>(())
+                Ok::<_, Failed>(())
             },
         )?;
         let values = rows.iter().map(|row| row.get("ndvi").cloned().unwrap_or(Value::Null)).collect();
@@ -271,7 +273,7 @@ impl Demo<'_> {
     }
 
     /// NDVI of five elevation zones, in the last month and over all.
-    fn zones(&mut self) -> Result<(Vec<Value>, Vec<Value>), CliError> {
+    fn zones(&mut self) -> Result<(Vec<Value>, Vec<Value>), Failed> {
         let began = Instant::now();
         let file = self.folder.file("elevation_zones.geojson");
         zones::write(&file)?;
@@ -308,10 +310,10 @@ impl Demo<'_> {
     }
 
     /// Mean and count of NDVI by zone and month.
-    fn zonal(&self, file: &str) -> Result<(Vec<Record>, Moved), CliError> {
+    fn zonal(&self, file: &str) -> Result<(Vec<Record>, Moved), Failed> {
         let cube = open(&self.cube)?;
         let zones = polygons(file, Some("label"), None)?;
-        let named = |name: &str| ZonalStatistic::parse(name).map(|s| (name.to_owned(), s)).map_err(CliError::of);
+        let named = |name: &str| ZonalStatistic::parse(name).map(|s| (name.to_owned(), s)).map_err(Failed::of);
         let of = ZonalRequest {
             of: Request { formulas: vec![NDVI.to_owned()], ..Request::default() },
             statistics: vec![named("mean")?, named("count")?],
@@ -331,7 +333,7 @@ impl Demo<'_> {
         Ok((rows, moved))
     }
 
-    fn statistics(&mut self) -> Result<Value, CliError> {
+    fn statistics(&mut self) -> Result<Value, Failed> {
         let began = Instant::now();
         let request =
             Request { statistics: SUMMARY.to_vec(), over: Over::AllBut(vec!["band".to_owned()]), ..Request::default() };
@@ -347,7 +349,7 @@ impl Demo<'_> {
     }
 
     /// Two maps and two charts, each as the command beside it draws it.
-    fn pictures(&mut self) -> Result<(), CliError> {
+    fn pictures(&mut self) -> Result<(), Failed> {
         let (cube, mean) = (self.cube.clone(), shown(&self.folder.mean()));
         let zones = shown(&self.folder.file("elevation_zones.geojson"));
         let pictures: [(&str, &'static str, Vec<&str>); 4] = [
@@ -402,26 +404,26 @@ impl Demo<'_> {
     }
 
     /// Runs `chunkwise plot` with these words, in the memory and on the threads of the demo.
-    fn draw(&self, words: &[String]) -> Result<(), CliError> {
+    fn draw(&self, words: &[String]) -> Result<(), Failed> {
         let resources = &self.args.job.resources;
         let (memory, threads) = (resources.memory_limit().to_string(), resources.threads().to_string());
         let more = ["--quiet", "--memory", &memory, "--threads", &threads].map(str::to_owned);
         let line = ["chunkwise", "plot"].map(str::to_owned).into_iter().chain(words.iter().cloned()).chain(more);
-        let cli = Cli::try_parse_from(line).map_err(|e| CliError::says(e.to_string()))?;
+        let cli = Cli::try_parse_from(line).map_err(|e| Failed::says(e.to_string()))?;
         match &cli.command {
             Command::Plot(args) => plot::run(args, &cli.common).map(drop),
             _ => Ok(()),
         }
     }
 
-    fn ready(&self, request: &Request, to: Destination) -> Result<Ready, CliError> {
+    fn ready(&self, request: &Request, to: Destination) -> Result<Ready, Failed> {
         let cube: OpenCube = open(&self.cube)?;
         let prepared = prepare(&cube, request)?;
         Ready::new(cube, prepared, to, &self.args.job, 0, None)
     }
 
     /// Shows a step that is done: its commands, its result, its time and memory.
-    fn done(&mut self, step: Step<'_>, shows: Shows, result: Value) -> Result<(), CliError> {
+    fn done(&mut self, step: Step<'_>, shows: Shows, result: Value) -> Result<(), Failed> {
         let (seconds, peak) = (step.began.elapsed().as_secs_f64(), memory::peak());
         let Step { name, title, commands, moved, .. } = step;
         let took =

@@ -3,7 +3,8 @@
 use crate::args::{Common, LayoutArgs, ResourceArgs};
 use crate::bytes::format_bytes;
 use crate::cmd::create::{element_type, place};
-use crate::exit::{CliError, interrupted, leaving_at_once};
+use crate::exit::{interrupted, leaving_at_once};
+use crate::failed::Failed;
 use crate::job::{open_cube, warn_of_removal, words};
 use crate::output::{self, Json};
 use crate::progress;
@@ -106,23 +107,23 @@ pub(crate) struct ImportArgs {
     pub(crate) verify: bool,
 }
 
-impl From<ImportError> for CliError {
-    fn from(error: ImportError) -> CliError {
+impl From<ImportError> for Failed {
+    fn from(error: ImportError) -> Failed {
         let hint = error.hint();
         let failed = match error {
             ImportError::Write(e) => return e.into(),
             ImportError::Create(e) => return e.into(),
             ImportError::Open(e) => return e.into(),
-            other => CliError::of(other),
+            other => Failed::of(other),
         };
         match hint {
-            Some(hint) => failed.hint(hint),
+            Some(hint) => failed.with_hint(hint),
             None => failed,
         }
     }
 }
 
-pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, Failed> {
     let began = Instant::now();
     if crate::cmd::cubes::are_cubes(&args.files)? {
         return crate::cmd::cubes::run(args, common);
@@ -130,12 +131,12 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
     let variable = match args.var.as_slice() {
         [] => "data",
         [one] => one,
-        _ => return Err(CliError::says("GeoTIFFs make one variable, and several names were given with `--var`")),
+        _ => return Err(Failed::says("GeoTIFFs make one variable, and several names were given with `--var`")),
     };
     let (place, group) = place(&args.output, common)?;
     if !group.is_empty() {
-        return Err(CliError::says(format!("`-o {}`: an import is a cube of its own, not a group", args.output))
-            .hint("write beside it, as in `-o OUT.zarr`"));
+        return Err(Failed::says(format!("`-o {}`: an import is a cube of its own, not a group", args.output))
+            .with_hint("write beside it, as in `-o OUT.zarr`"));
     }
     let (memory, threads) = (args.resources.memory_limit(), args.resources.threads().get());
     let mut inputs = Vec::new();
@@ -180,8 +181,8 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
             ImportError::Write(WriteError::Object { .. }) => unfinished(&args.output),
             _ => false,
         };
-        let failed = CliError::from(e);
-        if goes_on { failed.hint("the same command with `--resume` goes on where it ended") } else { failed }
+        let failed = Failed::from(e);
+        if goes_on { failed.with_hint("the same command with `--resume` goes on where it ended") } else { failed }
     })?;
     if args.verify {
         let cube = open_cube(&args.output, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
@@ -191,7 +192,7 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
     let seconds = began.elapsed().as_secs_f64();
     let read = counters.decoded_bytes.load(Ordering::Relaxed);
     if common.json() == Json::Yes {
-        let mut report = serde_json::to_value(&plan).map_err(CliError::of)?;
+        let mut report = serde_json::to_value(&plan).map_err(Failed::of)?;
         if let Value::Object(report) = &mut report {
             for (key, value) in [
                 ("location", json!(args.output)),
@@ -211,12 +212,12 @@ pub(crate) fn run(args: &ImportArgs, common: &Common) -> Result<ExitCode, CliErr
             output::note(line);
         }
         output::note(&format!(
-            "{} chunks ({} empty), {} read, {} written in {seconds:.2} s, peak memory {}{}",
+            "{} chunks ({} empty), {} read, {} written in {seconds:.2} s{}{}",
             plan.chunks,
             written.empty,
             format_bytes(read.into()),
             format_bytes(written.bytes.into()),
-            format_bytes(memory::peak().into()),
+            output::peak_memory(),
             if args.verify { "; each chunk holds what the files give" } else { "" },
         ));
     }
@@ -255,7 +256,7 @@ fn options(
     variable: &str,
     inputs: &mut Vec<String>,
     common: &Common,
-) -> Result<ImportOptions, CliError> {
+) -> Result<ImportOptions, Failed> {
     let target = match (&args.like, &args.res) {
         (Some(like), _) => {
             let cube = open_cube(like, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
@@ -263,15 +264,15 @@ fn options(
             Target::Like(grid_of(&cube)?)
         }
         (None, Some(res)) => Target::Asked(GridRequest {
-            crs: args.crs.as_deref().map(Crs::parse).transpose().map_err(CliError::of)?,
+            crs: args.crs.as_deref().map(Crs::parse).transpose().map_err(Failed::of)?,
             resolution: resolution(res)?,
             bounds: args.bounds.as_deref().map(bounds).transpose()?,
         }),
         (None, None) => Target::Files,
     };
     if args.resampling.is_some() && matches!(target, Target::Files) {
-        return Err(CliError::says("`--resampling` says how cells get to another grid, and none is asked for")
-            .hint("ask for one with `--like CUBE`, or with `--crs` and `--res`"));
+        return Err(Failed::says("`--resampling` says how cells get to another grid, and none is asked for")
+            .with_hint("ask for one with `--like CUBE`, or with `--crs` and `--res`"));
     }
     let codec = args.layout.codec.as_deref().map(str::parse::<CodecChoice>).transpose()?;
     Ok(ImportOptions {
@@ -309,19 +310,19 @@ pub(crate) fn history(files: &[String]) -> String {
     format!("chunkwise {}: {words}", env!("CARGO_PKG_VERSION"))
 }
 
-fn resolution(text: &str) -> Result<(f64, f64), CliError> {
+fn resolution(text: &str) -> Result<(f64, f64), Failed> {
     let numbers: Result<Vec<f64>, _> = text.split(',').map(|n| n.trim().parse()).collect();
     match numbers.as_deref() {
         Ok([both]) => Ok((*both, *both)),
         Ok([width, height]) => Ok((*width, *height)),
-        _ => Err(CliError::says(format!("`--res {text}` is not one number, or two")).hint("write `--res 30`")),
+        _ => Err(Failed::says(format!("`--res {text}` is not one number, or two")).with_hint("write `--res 30`")),
     }
 }
 
-fn bounds(text: &str) -> Result<[f64; 4], CliError> {
+fn bounds(text: &str) -> Result<[f64; 4], Failed> {
     let numbers: Option<Vec<f64>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
     match numbers.map(<[f64; 4]>::try_from) {
         Some(Ok(bounds)) if bounds.iter().all(|v| v.is_finite()) => Ok(bounds),
-        _ => Err(CliError::says(format!("`--bounds {text}` is not four numbers W,S,E,N"))),
+        _ => Err(Failed::says(format!("`--bounds {text}` is not four numbers W,S,E,N"))),
     }
 }

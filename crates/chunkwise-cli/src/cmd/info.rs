@@ -5,7 +5,7 @@ mod crs;
 pub(crate) mod screen;
 
 use crate::args::{Common, DecodeArgs};
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::job::open_cube;
 use crate::output::{self, Json};
 use chunkwise::error::OpenError;
@@ -35,7 +35,7 @@ pub(crate) struct InfoArgs {
     pub(crate) access: bool,
 }
 
-pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode, Failed> {
     let options = OpenOptions { decode: decode_options(&args.decode)?, storage: common.storage()? };
     let mut cards = Vec::new();
     let mut about = match open_cube(&args.cube, &options) {
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<ExitCode, CliError
 ///
 /// # Errors
 /// `--nodata` is neither a number nor `none`.
-pub(crate) fn decode_options(args: &DecodeArgs) -> Result<DecodeOptions, CliError> {
+pub(crate) fn decode_options(args: &DecodeArgs) -> Result<DecodeOptions, Failed> {
     let nodata = match args.nodata.as_deref().map(str::trim) {
         None => Nodata::Cube,
         Some(none) if none.eq_ignore_ascii_case("none") => Nodata::None,
@@ -79,7 +79,7 @@ pub(crate) fn decode_options(args: &DecodeArgs) -> Result<DecodeOptions, CliErro
             (_, Ok(value), _) => Nodata::Value(Scalar::UInt(value)),
             (_, _, Ok(value)) => Nodata::Value(Scalar::Float(value)),
             _ => {
-                return Err(CliError::says(format!("`--nodata {text}` is neither a number nor `none`")));
+                return Err(Failed::says(format!("`--nodata {text}` is neither a number nor `none`")));
             }
         },
     };
@@ -88,7 +88,7 @@ pub(crate) fn decode_options(args: &DecodeArgs) -> Result<DecodeOptions, CliErro
 }
 
 /// An output whose job did not finish is no cube; what can be said is how far it came.
-fn describe_unfinished(asked: &str, location: &str, storage: &StorageOptions) -> Result<Map<String, Value>, CliError> {
+fn describe_unfinished(asked: &str, location: &str, storage: &StorageOptions) -> Result<Map<String, Value>, Failed> {
     let located = locate_with(asked, storage)?;
     let mut found = unfinished(&*located.store, &located.path)?;
     if found == Found::None {
@@ -109,14 +109,14 @@ fn describe_unfinished(asked: &str, location: &str, storage: &StorageOptions) ->
     Ok(about)
 }
 
-pub(crate) fn describe(open: &OpenCube) -> Result<Map<String, Value>, CliError> {
+pub(crate) fn describe(open: &OpenCube) -> Result<Map<String, Value>, Failed> {
     let cube = &open.cube;
     let mut axes = Vec::new();
     for dim in cube.dims.keys() {
         // A coordinate that cannot be read is said beside it; the rest of the cube is still described.
         let labels = cube
             .coordinate(dim)
-            .map(|variable| (variable, open.labels_of(variable).map_err(|e| CliError::from(e).message())));
+            .map(|variable| (variable, open.labels_of(variable).map_err(|e| Failed::from(e).message())));
         axes.push((dim, labels));
     }
     let mut coords = Map::new();

@@ -1,7 +1,7 @@
 //! `chunkwise ls`: the tree of groups and arrays.
 
 use crate::args::Common;
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::job::open_cube;
 use crate::output::{self, Json, printable};
 use chunkwise::open::{OpenCube, OpenOptions, open_in};
@@ -37,7 +37,7 @@ pub(crate) struct LsArgs {
     pub(crate) cube: String,
 }
 
-pub(crate) fn run(args: &LsArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &LsArgs, common: &Common) -> Result<ExitCode, Failed> {
     let cube = open_cube(&args.cube, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
     let mut nodes = Vec::new();
     walk(&cube, "", 0, &mut nodes);
@@ -71,7 +71,7 @@ fn walk(cube: &OpenCube, below: &str, depth: usize, nodes: &mut Vec<Node>) {
                 nodes.push(node(What::Group));
                 walk(&group, &within, depth + 1, nodes);
             }
-            Err(error) => nodes.push(node(What::Broken(CliError::from(error).message()))),
+            Err(error) => nodes.push(node(What::Broken(Failed::from(error).message()))),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `chunkwise man`: manual pages, one to stdout or all into a folder.
 
 use crate::args::Cli;
-use crate::exit::CliError;
+use crate::failed::{Failed, Kind};
 use crate::output;
 use clap::{Args, Command, CommandFactory as _};
 use clap_mangen::Man;
@@ -26,13 +26,13 @@ pub(crate) struct ManArgs {
     pub(crate) output: Option<std::path::PathBuf>,
 }
 
-pub(crate) fn run(args: &ManArgs) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &ManArgs) -> Result<ExitCode, Failed> {
     let mut chunkwise = Cli::command().disable_help_subcommand(true);
     // So that each command knows its whole name and the options of all.
     chunkwise.build();
     match &args.output {
         Some(folder) => {
-            write_all(chunkwise, folder).map_err(|source| CliError::of(Pages { folder: folder.clone(), source }))?
+            write_all(chunkwise, folder).map_err(|source| Failed::of(Pages { folder: folder.clone(), source }))?
         }
         None => {
             let page = Man::new(found(chunkwise, args.command.as_deref())?);
@@ -47,10 +47,10 @@ fn write_all(chunkwise: Command, folder: &Path) -> std::io::Result<()> {
     clap_mangen::generate_to(chunkwise, folder)
 }
 
-fn found(chunkwise: Command, name: Option<&str>) -> Result<Command, CliError> {
+fn found(chunkwise: Command, name: Option<&str>) -> Result<Command, Failed> {
     let Some(name) = name else { return Ok(chunkwise) };
     chunkwise.find_subcommand(name).cloned().ok_or_else(|| {
         let has: Vec<&str> = chunkwise.get_subcommands().map(Command::get_name).collect();
-        CliError::says(format!("no command `{name}`; there are {}", has.join(", ")))
+        Failed::says(format!("no command `{name}`; there are {}", has.join(", "))).with_kind(Kind::Key)
     })
 }

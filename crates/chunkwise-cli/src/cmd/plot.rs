@@ -9,7 +9,7 @@ mod words;
 mod zones;
 
 use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::job::{request, statistics};
 use crate::output::{self, Overwrite};
 use chunkwise::job::{Anomaly, Over, Prepared, Request, plane, prepare};
@@ -30,9 +30,10 @@ use words::{pair, palette, percentiles, pixels};
 pub(crate) struct PlotArgs {
     /// The cube.
     pub(crate) cube: String,
-    /// The picture: `.png`, `.svg`, or Vega-Lite as a page of its own (`.html`) or as a specification with its data (`.json`).
+    /// The picture: `.png`, `.svg`, or Vega-Lite as a page of its own (`.html`) or as a specification with its data (`.json`); may be
+    /// given again for other forms of the same picture.
     #[arg(short, long, value_name = "FILE", required = true)]
-    pub(crate) output: String,
+    pub(crate) output: Vec<String>,
     /// Replace a picture that is there.
     #[arg(long)]
     pub(crate) overwrite: bool,
@@ -105,21 +106,23 @@ pub(crate) struct PlotArgs {
 pub(super) struct Asked<'a> {
     args: &'a PlotArgs,
     common: &'a Common,
-    format: Format,
+    /// Where the picture goes, and in which form.
+    files: Vec<(String, Format)>,
     request: Request,
     /// How what is drawn lies on the Earth.
     plane: Georeference,
 }
 
-pub(crate) fn run(args: &PlotArgs, common: &Common) -> Result<ExitCode, CliError> {
-    let format = Format::of(&args.output)?;
-    output::refuse_existing(&args.output, Overwrite::from(args.overwrite))?;
+pub(crate) fn run(args: &PlotArgs, common: &Common) -> Result<ExitCode, Failed> {
+    let form = |path: &String| Ok::<_, Failed>((path.clone(), Format::of(path)?));
+    let files = args.output.iter().map(form).collect::<Result<Vec<_>, _>>()?;
+    files.iter().try_for_each(|(path, _)| output::refuse_existing(path, Overwrite::from(args.overwrite)))?;
     let (cube, mut request) = request(&args.cube, &args.select, &args.decode, &args.job, common)?;
-    picture::refuse_within(&args.output, &cube)?;
+    files.iter().try_for_each(|(path, _)| picture::refuse_within(path, &cube))?;
     request.anomaly = if args.anomaly { Anomaly::Yes } else { Anomaly::No };
-    request.cycle = args.group.as_deref().map(Cycle::parse).transpose().map_err(CliError::of)?;
+    request.cycle = args.group.as_deref().map(Cycle::parse).transpose().map_err(Failed::of)?;
     if let Some(text) = &args.every {
-        request.windows = vec![Window::parse(text).map_err(CliError::of)?];
+        request.windows = vec![Window::parse(text).map_err(Failed::of)?];
     }
     request.over = match args.over.as_slice() {
         [] => Over::None,
@@ -130,10 +133,10 @@ pub(crate) fn run(args: &PlotArgs, common: &Common) -> Result<ExitCode, CliError
         request.formulas = words::channels(text, &cube)?;
     }
     let plane = plane(&cube.cube, &request.variables, &request.formulas).map_err(|e| {
-        CliError::says(format!("`{}` and `{}` lie along other axes", e.one, e.other))
-            .hint("name one of them with `--var`")
+        Failed::says(format!("`{}` and `{}` lie along other axes", e.one, e.other))
+            .with_hint("name one of them with `--var`")
     })?;
-    let mut asked = Asked { args, common, format, request, plane: plane.unwrap_or_default() };
+    let mut asked = Asked { args, common, files, request, plane: plane.unwrap_or_default() };
     if args.zones.is_some() {
         return zones::run(&asked, cube);
     }
@@ -142,8 +145,8 @@ pub(crate) fn run(args: &PlotArgs, common: &Common) -> Result<ExitCode, CliError
         let named = if args.stats.is_empty() { vec!["mean".to_owned()] } else { args.stats.clone() };
         asked.request.statistics = statistics(&named)?;
     } else if !args.stats.is_empty() || args.anomaly {
-        return Err(CliError::says("`--with` without a dimension to go")
-            .hint("pass `--over DIM`, `--over all`, `--group`, `--every` or `--zones`"));
+        return Err(Failed::says("`--with` without a dimension to go")
+            .with_hint("pass `--over DIM`, `--over all`, `--group`, `--every` or `--zones`"));
     }
     if args.hist {
         return chart::histogram(&asked, cube);
@@ -168,18 +171,18 @@ const MOST_LINES: u64 = 24;
 /// A dimension of no more cells than this is lines rather than an axis of a map.
 const FEW: u64 = 24;
 
-fn shape(asked: &Asked<'_>, cube: &OpenCube, prepared: &Prepared) -> Result<Shape, CliError> {
+fn shape(asked: &Asked<'_>, cube: &OpenCube, prepared: &Prepared) -> Result<Shape, Failed> {
     let mut results = prepared.results();
-    let Some(first) = results.next() else { return Err(CliError::says("the cube has no variable to draw")) };
+    let Some(first) = results.next() else { return Err(Failed::says("the cube has no variable to draw")) };
     let left = dims_left(first);
     if let Some(other) = results.find(|s| dims_left(s) != left) {
         let name = |s: &Stage| s.folded.first().map(|f| f.name.clone()).unwrap_or_default();
-        return Err(CliError::says(format!(
+        return Err(Failed::says(format!(
             "`{}` and `{}` have other dimensions, so one picture does not show both",
             name(first),
             name(other)
         ))
-        .hint("name one of them with `--var`"));
+        .with_hint("name one of them with `--var`"));
     }
     let has = |dim: &str| left.iter().any(|d| d.0 == dim);
     if let Some(dims) = asked.plane.dims.as_ref().filter(|d| has(&d.y) && has(&d.x)) {
@@ -190,11 +193,11 @@ fn shape(asked: &Asked<'_>, cube: &OpenCube, prepared: &Prepared) -> Result<Shap
         return Ok(Shape::Map { y: dims.y.clone(), x: dims.x.clone() });
     }
     if left.is_empty() {
-        return Err(CliError::says("a single value is left, of which there is no picture")
-            .hint("`chunkwise stats` and `chunkwise reduce` print values"));
+        return Err(Failed::says("a single value is left, of which there is no picture")
+            .with_hint("`chunkwise stats` and `chunkwise reduce` print values"));
     }
     if asked.args.rgb.is_some() {
-        return Err(CliError::says("`--rgb` draws maps, and the two dimensions of one are not left"));
+        return Err(Failed::says("`--rgb` draws maps, and the two dimensions of one are not left"));
     }
     let text = |dim: &str| matches!(prepared.labels.get(dim), Some(chunkwise_core::cube::Labels::Text(_)));
     let time = |dim: &str| matches!(prepared.labels.get(dim), Some(chunkwise_core::cube::Labels::Time(_)));
@@ -209,12 +212,12 @@ fn shape(asked: &Asked<'_>, cube: &OpenCube, prepared: &Prepared) -> Result<Shap
     if lines > MOST_LINES {
         let others: Vec<&(String, u64)> = left.iter().filter(|d| d.0 != longest.0).collect();
         let names: Vec<String> = others.iter().map(|d| format!("`{}` ({})", d.0, d.1)).collect();
-        return Err(CliError::says(format!(
+        return Err(Failed::says(format!(
             "a chart along `{}` would have {lines} lines, of {}; at most {MOST_LINES} are drawn",
             longest.0,
             names.join(" and ")
         ))
-        .hint(advice(cube, prepared, &others)));
+        .with_hint(advice(cube, prepared, &others)));
     }
     Ok(Shape::Lines { along: longest.0 })
 }
@@ -226,11 +229,11 @@ fn dims_left(stage: &Stage) -> Vec<(String, u64)> {
     all.into_iter().filter(|d| d.1 != 1).collect()
 }
 
-fn too_many(cube: &OpenCube, prepared: &Prepared, others: &[&(String, u64)], y: &str, x: &str) -> CliError {
+fn too_many(cube: &OpenCube, prepared: &Prepared, others: &[&(String, u64)], y: &str, x: &str) -> Failed {
     let names: Vec<String> = others.iter().map(|d| format!("`{}` ({})", prepared.output_name(&d.0), d.1)).collect();
     let is = if others.len() == 1 { "is" } else { "are" };
-    CliError::says(format!("a map has `{y}` and `{x}`; {} {is} left too", names.join(" and ")))
-        .hint(advice(cube, prepared, others))
+    Failed::says(format!("a map has `{y}` and `{x}`; {} {is} left too", names.join(" and ")))
+        .with_hint(advice(cube, prepared, others))
 }
 
 /// How one cell of some dimensions is selected, or how they go.

@@ -4,7 +4,8 @@ use crate::args::{Common, LayoutArgs, ResourceArgs};
 use crate::bytes::format_bytes;
 use crate::cmd::create::{element_type, place};
 use crate::cmd::zonal::{note_wide, polygons};
-use crate::exit::{CliError, interrupted};
+use crate::exit::interrupted;
+use crate::failed::{Failed, Kind};
 use crate::job::{export_to, open_cube, refuse_ending, warn_of_removal, words};
 use crate::output::{self, Json};
 use crate::progress;
@@ -63,7 +64,7 @@ pub(crate) struct RasterizeArgs {
     pub(crate) overwrite: bool,
 }
 
-pub(crate) fn run(args: &RasterizeArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &RasterizeArgs, common: &Common) -> Result<ExitCode, Failed> {
     let cube = open_cube(&args.like, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
     cube.set_memory_limit(args.resources.memory_limit());
     let zones = polygons(&args.zones, args.zone_id.as_deref(), args.zones_crs.as_deref())?;
@@ -88,8 +89,12 @@ pub(crate) fn run(args: &RasterizeArgs, common: &Common) -> Result<ExitCode, Cli
     let needs = memory::base().saturating_add(cost.bytes).max(memory::peak());
     if needs > args.resources.memory_limit() {
         let has = format_bytes(args.resources.memory_limit().into());
-        return Err(CliError::says(format!("the job needs {}, the budget is {has}", format_bytes(needs.into())))
-            .hint(format!("pass `--memory {}MiB`, or make chunks smaller with `--chunk`", needs.div_ceil(1 << 20))));
+        return Err(Failed::says(format!("the job needs {}, the budget is {has}", format_bytes(needs.into())))
+            .with_kind(Kind::Memory)
+            .with_hint(format!(
+                "pass `--memory {}MiB`, or make chunks smaller with `--chunk`",
+                needs.div_ceil(1 << 20)
+            )));
     }
     if args.explain {
         let zones = zones.ids.len();

@@ -1,7 +1,7 @@
 //! `chunkwise reduce`: statistics over dimensions, cycles and windows.
 
 use crate::args::{Common, DecodeArgs, JobArgs, LayoutArgs, SelectArgs};
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::job::{Ready, destination, request, statistics};
 use chunkwise::job::{Anomaly, Over, prepare};
 use chunkwise_core::group::{Cycle, Window};
@@ -52,19 +52,19 @@ pub(crate) struct ReduceArgs {
     pub(crate) overwrite: bool,
 }
 
-pub(crate) fn run(args: &ReduceArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &ReduceArgs, common: &Common) -> Result<ExitCode, Failed> {
     let (cube, mut request) = request(&args.cube, &args.select, &args.decode, &args.job, common)?;
     request.anomaly = if args.anomaly { Anomaly::Yes } else { Anomaly::No };
     request.min_count = args.min_count;
     request.statistics = statistics(&args.stats)?;
-    request.cycle = args.group.as_deref().map(Cycle::parse).transpose().map_err(CliError::of)?;
+    request.cycle = args.group.as_deref().map(Cycle::parse).transpose().map_err(Failed::of)?;
     if let Some(text) = &args.every {
-        request.windows = vec![Window::parse(text).map_err(CliError::of)?];
+        request.windows = vec![Window::parse(text).map_err(Failed::of)?];
     }
     request.over = match args.over.as_slice() {
         [] if request.cycle.is_none() && request.windows.is_empty() => {
             return Err(
-                CliError::says("nothing is reduced").hint("pass `--over DIM`, `--over all`, `--group` or `--every`")
+                Failed::says("nothing is reduced").with_hint("pass `--over DIM`, `--over all`, `--group` or `--every`")
             );
         }
         [] => Over::None,

@@ -3,8 +3,8 @@
 mod points;
 
 use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
-use crate::exit::CliError;
-use crate::job::{Destination, Ready, destination, limits, request, unplanned};
+use crate::failed::{Failed, Kind};
+use crate::job::{Destination, Ready, beside, destination, limits, request, unplanned};
 use crate::output::Record;
 use chunkwise::job::points::PointSeries;
 use chunkwise::job::{JobError, MOST_ROWS, label_values};
@@ -61,23 +61,24 @@ pub(crate) struct SeriesArgs {
     pub(crate) overwrite: bool,
 }
 
-pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, Failed> {
     let (cube, base) = request(&args.cube, &args.select, &args.decode, &args.job, common)?;
     let cube = Arc::new(cube);
     let dims = cube.cube.dims.clone();
     let length = |dim: &str| {
         dims.get(dim).copied().ok_or_else(|| {
             let has: Vec<&str> = dims.keys().map(String::as_str).collect();
-            CliError::says(format!("no dimension `{dim}`; the cube has {}", has.join(", ")))
+            Failed::says(format!("no dimension `{dim}`; the cube has {}", has.join(", "))).with_kind(Kind::Key)
         })
     };
     let wraps = |dim: &str| is_longitude(dim, cube.cube.coordinate(dim));
-    let by_label = |pairs: &[(String, String)]| -> Result<Vec<(String, u64, Option<Value>)>, CliError> {
+    let by_label = |pairs: &[(String, String)]| -> Result<Vec<(String, u64, Option<Value>)>, Failed> {
         let mut at = Vec::new();
         for (dim, text) in pairs {
             length(dim)?;
-            let index = nearest(&*cube.labels(dim)?, text, wraps(dim))
-                .map_err(|e| CliError::says(format!("cannot find `{dim}={text}`: {e}")))?;
+            let index = nearest(&*cube.labels(dim)?, text, wraps(dim)).map_err(|e| {
+                Failed::says(format!("cannot find `{dim}={text}`: {e}")).with_kind(Failed::of(e).kind())
+            })?;
             let asked = text.parse::<f64>().map_or_else(|_| text.clone().into(), Value::from);
             at.push((dim.clone(), index, Some(asked)));
         }
@@ -85,19 +86,21 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
     };
     let mut points: Vec<Point> = Vec::new();
     for text in &args.at {
-        let at = by_label(&parse_at(text).map_err(CliError::of)?)?;
+        let at = by_label(&parse_at(text).map_err(Failed::of)?)?;
         points.push(Point { name: points.len().into(), at });
     }
     for text in &args.iat {
         let mut at = Vec::new();
-        for (dim, query) in parse_isel(text).map_err(CliError::of)? {
+        for (dim, query) in parse_isel(text).map_err(Failed::of)? {
             let n = length(&dim)?;
             let IndexQuery::One(i) = query else {
-                return Err(CliError::says(format!("`--iat {text}`: a point has one index along `{dim}`")));
+                return Err(Failed::says(format!("`--iat {text}`: a point has one index along `{dim}`")));
             };
             let index = if i < 0 { i + n as i64 } else { i };
             if index < 0 || index as u64 >= n {
-                return Err(CliError::says(format!("index {i} is outside of `{dim}`, which has {n} cells")));
+                return Err(
+                    Failed::says(format!("index {i} is outside of `{dim}`, which has {n} cells")).with_kind(Kind::Key)
+                );
             }
             at.push((dim, index as u64, None));
         }
@@ -116,12 +119,15 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
     let on_screen = matches!(to, Destination::Screen);
     let rows = series.rows();
     if rows > MOST_ROWS && on_screen {
-        return Err(CliError::of(JobError::TooManyRows { rows })
-            .hint("ask for fewer points, or a part of the dimensions that are left (`--sel`, `--isel`), or write it to a file with `-o OUT.csv`"));
+        return Err(Failed::of(JobError::TooManyRows { rows })
+            .with_hint("ask for fewer points, or a part of the dimensions that are left (`--sel`, `--isel`), or write it to a file with `-o OUT.csv`"));
     }
     let columns = series.columns() + points.iter().map(|p| 1 + 2 * p.at.len()).max().unwrap_or(1);
     let held = if on_screen { rows.saturating_mul(columns as u64) } else { 0 };
-    let (plan, prepared, planned) = series.plan(&cube, limits(&args.job), held).map_err(|e| unplanned(e, &args.job))?;
+    let own = to.holds_bytes(rows, columns as u64);
+    let (plan, prepared, mut planned) =
+        beside(own, limits(&args.job), |rest| series.plan(&cube, rest, held)).map_err(|e| unplanned(e, &args.job))?;
+    planned.memory = planned.memory.saturating_add(own);
     let ready = Ready::planned(cube.clone(), prepared, to, &args.job, 0, None, |_, _, _| Ok(planned))?;
     let ready = ready.of_all(plan.explained.clone(), plan.leaves, &args.job)?;
     if args.job.explain {
@@ -138,7 +144,7 @@ pub(crate) fn run(args: &SeriesArgs, common: &Common) -> Result<ExitCode, CliErr
 }
 
 /// Labels of the dimensions that points have an index along.
-fn texts<'a>(points: &'a [Point], cube: &OpenCube) -> Result<Vec<(&'a String, Vec<Value>)>, CliError> {
+fn texts<'a>(points: &'a [Point], cube: &OpenCube) -> Result<Vec<(&'a String, Vec<Value>)>, Failed> {
     let mut texts: Vec<(&String, Vec<Value>)> = Vec::new();
     for (dim, ..) in points.iter().flat_map(|p| &p.at) {
         if !texts.iter().any(|t| t.0 == dim) {

@@ -1,7 +1,7 @@
 //! `chunkwise stats`: count, missing, min, max, mean and std of each variable.
 
 use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::job::{Ready, destination, request};
 use chunkwise::job::{Over, prepare};
 use chunkwise_core::stat::Statistic;
@@ -32,7 +32,7 @@ pub(crate) struct StatsArgs {
     pub(crate) overwrite: bool,
 }
 
-pub(crate) fn run(args: &StatsArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &StatsArgs, common: &Common) -> Result<ExitCode, Failed> {
     let (cube, mut request) = request(&args.cube, &args.select, &args.decode, &args.job, common)?;
     request.statistics =
         vec![Statistic::Count, Statistic::Missing, Statistic::Min, Statistic::Max, Statistic::Mean, Statistic::Std];

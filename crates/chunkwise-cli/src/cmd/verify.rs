@@ -2,12 +2,12 @@
 
 use crate::args::{Common, ResourceArgs};
 use crate::bytes::format_bytes;
-use crate::exit::{CliError, NO, interrupted};
+use crate::exit::{NO, interrupted};
+use crate::failed::Failed;
 use crate::job::open_cube;
 use crate::output::{self, Json, printable};
 use crate::progress;
 use chunkwise::exec::Counters;
-use chunkwise::memory;
 use chunkwise::open::OpenOptions;
 use chunkwise::verify::{Problem, VerifyError, VerifyOptions, prepare};
 use clap::Args;
@@ -30,16 +30,16 @@ pub(crate) struct VerifyArgs {
     pub(crate) explain: bool,
 }
 
-pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode, Failed> {
     let began = Instant::now();
     let cube = open_cube(&args.cube, &OpenOptions { storage: common.storage()?, ..OpenOptions::default() })?;
     let (memory, threads) = (args.resources.memory_limit(), args.resources.threads().get());
     let options = VerifyOptions { variables: args.var.clone(), memory, threads, cancel: interrupted() };
     let verification = prepare(&cube, options).map_err(|error| match error {
         VerifyError::Memory { needed, .. } => {
-            CliError::of(error).hint(format!("pass `--memory {}MiB`", needed.div_ceil(1 << 20)))
+            Failed::of(error).with_hint(format!("pass `--memory {}MiB`", needed.div_ceil(1 << 20)))
         }
-        other => CliError::of(other),
+        other => Failed::of(other),
     })?;
     let plan = verification.plan();
     if args.explain {
@@ -58,8 +58,7 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode, CliErr
         return Ok(ExitCode::SUCCESS);
     }
     let counters = Counters::default();
-    let found =
-        progress::shown(common, &counters, plan.chunks, || verification.run(&counters)).map_err(CliError::of)?;
+    let found = progress::shown(common, &counters, plan.chunks, || verification.run(&counters)).map_err(Failed::of)?;
     match common.json() {
         Json::Yes => output::print_json(&found.problems)?,
         Json::No => output::stdout(|out| found.problems.iter().try_for_each(|p| writeln!(out, "{}", line(p))))?,
@@ -79,7 +78,7 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode, CliErr
         let repeated = cube.store.repeated();
         let again = if repeated > 0 { format!(" ({repeated} of them again)") } else { String::new() };
         output::note(&format!(
-            "{verdict}: {} variables, {} chunks ({} absent), {} requests{again}, {} read, {} decoded in {:.2} s, peak memory {}",
+            "{verdict}: {} variables, {} chunks ({} absent), {} requests{again}, {} read, {} decoded in {:.2} s{}",
             plan.variables,
             get(&counters.chunks),
             get(&counters.absent),
@@ -87,7 +86,7 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<ExitCode, CliErr
             format_bytes(get(&counters.encoded_bytes).into()),
             format_bytes(get(&counters.decoded_bytes).into()),
             began.elapsed().as_secs_f64(),
-            format_bytes(memory::peak().into()),
+            output::peak_memory(),
         ));
     }
     Ok(if found.count == 0 { ExitCode::SUCCESS } else { ExitCode::from(NO) })

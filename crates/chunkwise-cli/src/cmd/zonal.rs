@@ -2,8 +2,9 @@
 
 use crate::args::{Common, DecodeArgs, JobArgs, SelectArgs};
 use crate::cmd::info::decode_options;
-use crate::exit::{CliError, interrupted};
-use crate::job::{Destination, Ready, destination, open_cube, request};
+use crate::exit::interrupted;
+use crate::failed::{Failed, Kind};
+use crate::job::{Destination, Ready, beside, destination, open_cube, request};
 use crate::output;
 use chunkwise::exec::RunOptions;
 use chunkwise::job::plan::Limits;
@@ -21,14 +22,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-impl From<ZonesError> for CliError {
-    fn from(error: ZonesError) -> CliError {
+impl From<ZonesError> for Failed {
+    fn from(error: ZonesError) -> Failed {
         match error {
             ZonesError::Job(e) => e.into(),
             ZonesError::Outside { .. } => {
-                CliError::of(error).hint("check the CRS of the zones: `--zones-crs EPSG:…` names it")
+                Failed::of(error).with_hint("check the CRS of the zones: `--zones-crs EPSG:…` names it")
             }
-            other => CliError::of(other),
+            other => Failed::of(other),
         }
     }
 }
@@ -76,11 +77,11 @@ pub(crate) struct ZonalArgs {
     pub(crate) overwrite: bool,
 }
 
-pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, Failed> {
     let (cube, of) = request(&args.cube, &args.select, &args.decode, &args.job, common)?;
     let mut statistics: Vec<(String, ZonalStatistic)> = Vec::new();
     for name in args.stats.iter().map(|name| name.trim()) {
-        let statistic = ZonalStatistic::parse(name).map_err(CliError::of)?;
+        let statistic = ZonalStatistic::parse(name).map_err(Failed::of)?;
         if !statistics.iter().any(|s| s.0 == name) {
             statistics.push((name.to_owned(), statistic));
         }
@@ -96,6 +97,7 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
     };
     let zones = zones(&from, &cube, common)?;
     let to = destination(args.output.as_deref(), None, args.overwrite, &cube, common)?;
+    let named = statistics.len();
     let (placed, prepared) = PlacedZones::new(&cube, &ZonalRequest { of, statistics, touch }, &zones)?;
     let has_crs = matches!(&zones, ZonesOf::Polygons(zones) if zones.crs.is_some());
     if has_crs && placed.crs.is_none() && !common.quiet {
@@ -107,9 +109,16 @@ pub(crate) fn run(args: &ZonalArgs, common: &Common) -> Result<ExitCode, CliErro
     }
     let rows = placed.rows(&prepared);
     if rows > MOST_ROWS && matches!(to, Destination::Screen) && !args.job.explain {
-        return Err(CliError::of(JobError::TooManyRows { rows }).hint("write it to a file with `-o OUT.csv`"));
+        return Err(Failed::of(JobError::TooManyRows { rows }).with_hint("write it to a file with `-o OUT.csv`"));
     }
-    let plan = |prepared: &_, cube: &_, limits| placed.plan(prepared, cube, limits);
+    // Beside the statistics of a row: its variable, its zone, what that is called, and a label of each dimension.
+    let columns = named + 3 + prepared.results().map(|s| s.output_dims().count()).max().unwrap_or(0);
+    let own = to.holds_bytes(rows, columns as u64);
+    let plan = |prepared: &_, cube: &_, limits| {
+        let mut plan = beside(own, limits, |rest| placed.plan(prepared, cube, rest))?;
+        plan.memory = plan.memory.saturating_add(own);
+        Ok(plan)
+    };
     let ready = Ready::planned(Arc::new(cube), prepared, to, &args.job, args.ddof, args.min_count, plan)?;
     if args.job.explain {
         return ready.explain(common.json());
@@ -146,7 +155,7 @@ pub(crate) struct ZonesFrom<'a> {
 }
 
 /// What `--zones` names: a file of polygons, a variable of the cube or of another, or a formula.
-pub(crate) fn zones(args: &ZonesFrom<'_>, cube: &OpenCube, common: &Common) -> Result<ZonesOf, CliError> {
+pub(crate) fn zones(args: &ZonesFrom<'_>, cube: &OpenCube, common: &Common) -> Result<ZonesOf, Failed> {
     let text = args.text;
     if vector::is_vector(text) {
         return Ok(ZonesOf::Polygons(polygons(text, args.id, args.crs)?));
@@ -169,15 +178,13 @@ pub(crate) fn zones(args: &ZonesFrom<'_>, cube: &OpenCube, common: &Common) -> R
         let other = open_cube(location, &options_of)?;
         if !other.cube.variables.contains_key(variable) {
             let has: Vec<&str> = other.cube.data_variables().map(|v| v.name.as_str()).collect();
-            return Err(CliError::says(format!(
-                "`{location}` has no variable `{variable}`; it has {}",
-                has.join(", ")
-            )));
+            return Err(Failed::says(format!("`{location}` has no variable `{variable}`; it has {}", has.join(", ")))
+                .with_kind(Kind::Key));
         }
         return Ok(ZonesOf::Raster(read_raster(&other, variable, &Request::default(), limits, &options)?));
     }
     if Path::new(text).exists() {
-        return Err(CliError::says(format!("`--zones {text}` is no file of polygons")).hint(
+        return Err(Failed::says(format!("`--zones {text}` is no file of polygons")).with_hint(
             "GeoJSON (`.geojson`, `.json`), GeoPackage (`.gpkg`), FlatGeobuf (`.fgb`), GeoParquet (`.parquet`), shapefiles (`.shp`) and GeoTIFFs \
              (`.tif`) are read; zones of a cube are named by `CUBE:VARIABLE`",
         ));
@@ -186,14 +193,14 @@ pub(crate) fn zones(args: &ZonesFrom<'_>, cube: &OpenCube, common: &Common) -> R
 }
 
 /// The polygons of a file, in the CRS that it says, or in `own`; `id` is the property that names them.
-pub(crate) fn polygons(path: &str, id: Option<&str>, own: Option<&str>) -> Result<Zones, CliError> {
-    let mut zones = vector::read(path).and_then(|layer| layer.into_zones(path, id)).map_err(CliError::of)?;
+pub(crate) fn polygons(path: &str, id: Option<&str>, own: Option<&str>) -> Result<Zones, Failed> {
+    let mut zones = vector::read(path).and_then(|layer| layer.into_zones(path, id)).map_err(Failed::of)?;
     match own {
         Some(own) if own.trim().eq_ignore_ascii_case("cube") => zones.crs = None,
-        Some(crs) => zones.crs = Some(Crs::parse(crs).map_err(CliError::of)?),
+        Some(crs) => zones.crs = Some(Crs::parse(crs).map_err(Failed::of)?),
         None if zones.crs.is_none() => {
-            return Err(CliError::says(format!("`{path}` does not say the CRS of its polygons"))
-                .hint("name it: `--zones-crs EPSG:32633`, or `--zones-crs cube` where it is that of the cube"));
+            return Err(Failed::says(format!("`{path}` does not say the CRS of its polygons"))
+                .with_hint("name it: `--zones-crs EPSG:32633`, or `--zones-crs cube` where it is that of the cube"));
         }
         None => {}
     }

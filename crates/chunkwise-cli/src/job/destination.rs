@@ -2,8 +2,12 @@
 
 use super::words;
 use crate::args::{Common, LayoutArgs};
+#[cfg(feature = "parquet")]
+use crate::call;
 use crate::cmd::create::{element_type, place};
-use crate::exit::CliError;
+use crate::failed::{Failed, Kind};
+#[cfg(feature = "parquet")]
+use crate::output::caller_bytes;
 use crate::output::{Overwrite, TableFile, TableTo};
 use chunkwise::export::{Export, FileFormat};
 use chunkwise::job::output::OutputOptions;
@@ -20,12 +24,34 @@ pub(crate) enum Destination {
     Nothing,
     /// A table on stdout.
     Screen,
+    /// A table to who calls, with the columns that hold times of the real calendar.
+    #[cfg(feature = "parquet")]
+    Caller(Vec<String>),
     /// A table in a file.
     Table(TableTo),
     /// A cube.
     Cube(Box<OutputOptions>),
     /// A file of another format, made from a cube beside it.
     File(Box<OutputOptions>, Export),
+}
+
+impl Destination {
+    /// Bytes that a table takes there, which grows row by row.
+    pub(crate) fn holds_bytes(&self, rows: u64, columns: u64) -> u64 {
+        match self {
+            #[cfg(feature = "parquet")]
+            Destination::Caller(_) => caller_bytes(rows, columns),
+            _ => {
+                let _ = (rows, columns);
+                0
+            }
+        }
+    }
+
+    /// Whether the result goes there as rows.
+    pub(crate) fn is_table(&self) -> bool {
+        !matches!(self, Destination::Nothing | Destination::Cube(_) | Destination::File(..))
+    }
 }
 
 /// Where `-o` says that the result goes. Commands without a layout write tables only.
@@ -35,8 +61,8 @@ pub(crate) fn destination(
     overwrite: bool,
     cube: &OpenCube,
     common: &Common,
-) -> Result<Destination, CliError> {
-    let Some(out) = out else { return Ok(Destination::Screen) };
+) -> Result<Destination, Failed> {
+    let Some(out) = out else { return Ok(shown(cube)) };
     if out == "none" {
         return Ok(Destination::Nothing);
     }
@@ -54,17 +80,17 @@ pub(crate) fn destination(
     }
     let format = FileFormat::of(out);
     let Some(layout) = layout else {
-        return Err(CliError::says(format!("`-o {out}`: a table ends in {}", TableFile::ENDINGS)));
+        return Err(Failed::says(format!("`-o {out}`: a table ends in {}", TableFile::ENDINGS)));
     };
     let (place, group) = match format {
         Some(_) => (Place::Folder(out.into()), String::new()),
         None => place(out, common)?,
     };
     if !group.is_empty() {
-        return Err(CliError::says(format!("`-o {out}`: a result is written as a cube of its own, not into a group"))
-            .hint("write beside it, as in `-o OUT.zarr`"));
+        return Err(Failed::says(format!("`-o {out}`: a result is written as a cube of its own, not into a group"))
+            .with_hint("write beside it, as in `-o OUT.zarr`"));
     }
-    let sizes = |text: &Option<String>| -> Result<IndexMap<String, u64>, CliError> {
+    let sizes = |text: &Option<String>| -> Result<IndexMap<String, u64>, Failed> {
         match text {
             None => Ok(IndexMap::new()),
             Some(text) => Ok(chunkwise::create::parse_sizes(text)?),
@@ -80,6 +106,7 @@ pub(crate) fn destination(
         codec: layout.codec.as_deref().map(str::parse).transpose()?,
         dtype: layout.dtype.as_deref().map(element_type).transpose()?,
         history: format!("chunkwise {}: {}", env!("CARGO_PKG_VERSION"), words()),
+        job: String::new(),
     };
     match format {
         None => Ok(Destination::Cube(Box::new(options))),
@@ -90,14 +117,25 @@ pub(crate) fn destination(
     }
 }
 
+/// A table on stdout, or to who calls.
+fn shown(cube: &OpenCube) -> Destination {
+    #[cfg(feature = "parquet")]
+    if call::here(|_| ()).is_some() {
+        // Labels that cannot be read are in no table either.
+        return Destination::Caller(real_times(cube).unwrap_or_default());
+    }
+    let _ = cube;
+    Destination::Screen
+}
+
 /// Refuses a path that ends as neither a cube nor a file that is written does.
-pub(crate) fn refuse_ending(out: &str) -> Result<(), CliError> {
+pub(crate) fn refuse_ending(out: &str) -> Result<(), Failed> {
     let ending = Path::new(out).extension().and_then(|e| e.to_str()).unwrap_or("zarr");
     let ends = |with: &str| ending.eq_ignore_ascii_case(with);
     if FileFormat::of(out).is_some() || ends("zarr") || ends("zip") || !ending.chars().all(char::is_alphabetic) {
         return Ok(());
     }
-    Err(CliError::says(format!("`-o {out}`: no output is written as `.{ending}`")).hint(format!(
+    Err(Failed::says(format!("`-o {out}`: no output is written as `.{ending}`")).with_hint(format!(
         "a cube ends in `.zarr`, `.zarr.zip` or in nothing, a file in `.tif` or `.nc`, a table in {}; `-o none` drops the result",
         TableFile::ENDINGS
     )))
@@ -109,27 +147,28 @@ pub(crate) fn export_to(
     format: FileFormat,
     options: OutputOptions,
     replace: Overwrite,
-) -> Result<(OutputOptions, Export), CliError> {
+) -> Result<(OutputOptions, Export), Failed> {
     let path = Path::new(out);
     if let Some(input) = options.inputs.iter().find(|i| Path::new(i).exists() && lies_within(path, Path::new(i))) {
         return Err(WriteError::WithinInput { location: out.to_owned(), input: input.clone() }.into());
     }
     if out.contains("://") {
-        return Err(CliError::says(format!("`-o {out}`: such a file is written to a folder of this machine")));
+        return Err(Failed::says(format!("`-o {out}`: such a file is written to a folder of this machine")));
     }
     if path.is_dir() || (replace == Overwrite::No && path.symlink_metadata().is_ok()) {
-        return Err(CliError::says(format!("the output `{out}` exists"))
-            .hint("pass `--overwrite` to replace it, or write elsewhere"));
+        return Err(Failed::says(format!("the output `{out}` exists"))
+            .with_kind(Kind::Exists)
+            .with_hint("pass `--overwrite` to replace it, or write elsewhere"));
     }
     if !options.shards.is_empty() {
-        return Err(CliError::says(format!("`-o {out}`: only Zarr has shards")));
+        return Err(Failed::says(format!("`-o {out}`: only Zarr has shards")));
     }
     let export = Export { path: path.to_owned(), format, codec: options.codec.clone() };
     Ok((export.cube(options), export))
 }
 
 /// Dimensions of times of the real calendar.
-fn real_times(cube: &OpenCube) -> Result<Vec<String>, CliError> {
+fn real_times(cube: &OpenCube) -> Result<Vec<String>, Failed> {
     let mut times = Vec::new();
     for dim in cube.cube.dims.keys().filter(|dim| cube.cube.coordinate(dim).is_some_and(Variable::is_time)) {
         let labels = cube.labels(dim)?;

@@ -1,13 +1,15 @@
 //! Tables in files: CSV, JSON, Parquet, Arrow; written aside and renamed.
 
 use super::{Record, columns, json_end, json_row};
-use crate::exit::CliError;
+use crate::call;
+use crate::failed::{Failed, Kind};
 #[cfg(feature = "parquet")]
 use chunkwise::table::{ColumnType, Columnar, TableError, TableWriter as ColumnWriter};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where a table goes to a file, by the ending of `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +86,7 @@ struct TableWrite {
 ///
 /// # Errors
 /// As [`TableWriter`].
-pub(crate) fn save(records: &[Record], to: &TableTo) -> Result<(), CliError> {
+pub(crate) fn save(records: &[Record], to: &TableTo) -> Result<(), Failed> {
     let mut table = TableWriter::create(to)?;
     // A column may first appear in a later record.
     table.columns = columns(records).into_iter().map(str::to_owned).collect();
@@ -99,10 +101,11 @@ pub(crate) fn save(records: &[Record], to: &TableTo) -> Result<(), CliError> {
 ///
 /// # Errors
 /// It does.
-pub(crate) fn refuse_existing(path: &str, overwrite: Overwrite) -> Result<(), CliError> {
+pub(crate) fn refuse_existing(path: &str, overwrite: Overwrite) -> Result<(), Failed> {
     match overwrite == Overwrite::No && Path::new(path).symlink_metadata().is_ok() {
-        true => Err(CliError::says(format!("the output `{path}` exists"))
-            .hint("pass `--overwrite` to replace it, or write elsewhere")),
+        true => Err(Failed::says(format!("the output `{path}` exists"))
+            .with_kind(Kind::Exists)
+            .with_hint("pass `--overwrite` to replace it, or write elsewhere")),
         false => Ok(()),
     }
 }
@@ -111,9 +114,9 @@ pub(crate) fn refuse_existing(path: &str, overwrite: Overwrite) -> Result<(), Cl
 ///
 /// # Errors
 /// The file exists and may not be replaced, or it cannot be written.
-pub(crate) fn save_bytes(bytes: &[u8], path: &str, overwrite: Overwrite) -> Result<(), CliError> {
+pub(crate) fn save_bytes(bytes: &[u8], path: &str, overwrite: Overwrite) -> Result<(), Failed> {
     refuse_existing(path, overwrite)?;
-    let aside = format!("{path}.{}.part", std::process::id());
+    let aside = aside(path);
     let written = (|| -> io::Result<()> {
         let mut file = File::create(&aside)?;
         file.write_all(bytes)?;
@@ -123,8 +126,18 @@ pub(crate) fn save_bytes(bytes: &[u8], path: &str, overwrite: Overwrite) -> Resu
     written.map_err(|source| {
         // Nothing is left of what was not finished.
         let _ = std::fs::remove_file(&aside);
-        CliError::of(TableWrite { path: path.to_owned(), source: source.into() })
+        Failed::of(TableWrite { path: path.to_owned(), source: source.into() })
     })
+}
+
+/// The file that is written until it is whole; of a call, no other call's.
+fn aside(path: &str) -> String {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let process = std::process::id();
+    match call::here(|_| CALLS.fetch_add(1, Ordering::Relaxed)) {
+        Some(n) => format!("{path}.{process}-{n}.part"),
+        None => format!("{path}.{process}.part"),
+    }
 }
 
 /// A table in the making, row by row.
@@ -149,12 +162,11 @@ impl TableWriter {
     ///
     /// # Errors
     /// The file exists and may not be replaced, or it cannot be written.
-    pub(crate) fn create(to: &TableTo) -> Result<TableWriter, CliError> {
+    pub(crate) fn create(to: &TableTo) -> Result<TableWriter, Failed> {
         let path = &to.path;
         refuse_existing(path, to.replace)?;
-        let aside = format!("{path}.{}.part", std::process::id());
-        let file =
-            File::create(&aside).map_err(|e| CliError::of(TableWrite { path: path.clone(), source: e.into() }))?;
+        let aside = aside(path);
+        let file = File::create(&aside).map_err(|e| Failed::of(TableWrite { path: path.clone(), source: e.into() }))?;
         let rows = match to.kind {
             TableFile::Csv => Rows::Csv(Box::new(csv::WriterBuilder::new().buffer_capacity(1 << 16).from_writer(file))),
             TableFile::Json => Rows::Json(BufWriter::new(file)),
@@ -188,15 +200,15 @@ impl TableWriter {
         let _ = column;
     }
 
-    fn failed(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CliError {
-        CliError::of(TableWrite { path: self.path.clone(), source: source.into() })
+    fn failed(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failed {
+        Failed::of(TableWrite { path: self.path.clone(), source: source.into() })
     }
 
     /// Adds a row. Where the columns are not known, they are those of the first.
     ///
     /// # Errors
     /// It cannot be written.
-    pub(crate) fn write(&mut self, record: &Record) -> Result<(), CliError> {
+    pub(crate) fn write(&mut self, record: &Record) -> Result<(), Failed> {
         if self.columns.is_empty() {
             self.columns = record.keys().cloned().collect();
         }
@@ -215,7 +227,7 @@ impl TableWriter {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(crate) fn finish(mut self) -> Result<(), CliError> {
+    pub(crate) fn finish(mut self) -> Result<(), Failed> {
         let is_empty = self.written == 0;
         let synced = |file: &File| file.sync_all().map_err(Into::into);
         let ended: Result<(), Box<dyn std::error::Error + Send + Sync>> =

@@ -1,7 +1,8 @@
 //! The example cube: a year of four bands with known statistics, the same bytes every time.
 
 use crate::cmd::create::crs_attrs;
-use crate::exit::{CliError, interrupted};
+use crate::exit::interrupted;
+use crate::failed::{Failed, Kind};
 use chunkwise::create::{CreateSpec, create, parse_coord, parse_dim, parse_sizes};
 use chunkwise::write::{
     Existing, JournalHead, Output, Partial, Place, RegionError, RegionOptions, ZarrVersion, write_region,
@@ -43,7 +44,7 @@ fn attrs(list: &[(&str, &str)]) -> Attrs {
     list.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
 }
 
-fn spec() -> Result<CreateSpec, CliError> {
+fn spec() -> Result<CreateSpec, Failed> {
     let mut dims = IndexMap::new();
     for dim in DIMS {
         let (name, labels) = parse_dim(dim)?;
@@ -71,7 +72,7 @@ fn spec() -> Result<CreateSpec, CliError> {
 ///
 /// # Errors
 /// It cannot be written, or the user asked to stop: the cube is then not whole.
-pub(super) fn make(folder: &Path, threads: NonZeroUsize) -> Result<u64, CliError> {
+pub(super) fn make(folder: &Path, threads: NonZeroUsize) -> Result<u64, Failed> {
     let place = Place::Folder(folder.to_owned());
     let output = Output {
         place: place.clone(),
@@ -88,9 +89,11 @@ pub(super) fn make(folder: &Path, threads: NonZeroUsize) -> Result<u64, CliError
     let chunks: u64 = grid.iter().product();
     let next = AtomicU64::new(0);
     let failed: Mutex<Option<RegionError>> = Mutex::new(None);
+    // Other threads do not know what the command runs in.
+    let stop = interrupted();
     let work = || {
         let mut cells = Vec::new();
-        while !interrupted().load(Ordering::Relaxed) {
+        while !stop.load(Ordering::Relaxed) {
             let mut number = next.fetch_add(1, Ordering::Relaxed);
             if number >= chunks {
                 return;
@@ -116,8 +119,8 @@ pub(super) fn make(folder: &Path, threads: NonZeroUsize) -> Result<u64, CliError
         work();
     });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(CliError::of(error)),
-        None if interrupted().load(Ordering::Relaxed) => Err(CliError::says("interrupted")),
+        Some(error) => Err(Failed::of(error)),
+        None if stop.load(Ordering::Relaxed) => Err(Failed::says("interrupted").with_kind(Kind::Interrupted)),
         None => Ok(chunks),
     }
 }

@@ -1,6 +1,6 @@
 //! The folder of the demo: made, recognised, and cleared of what an earlier run made.
 
-use crate::exit::CliError;
+use crate::failed::{Failed, Kind};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ struct FolderError {
     source: io::Error,
 }
 
-fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> CliError + 'a {
-    move |source| CliError::of(FolderError { what, path: path.display().to_string(), source })
+fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Failed + 'a {
+    move |source| Failed::of(FolderError { what, path: path.display().to_string(), source })
 }
 
 /// A folder that is the demo's alone while this lives.
@@ -44,17 +44,18 @@ impl DemoFolder {
     ///
     /// # Errors
     /// Something else is there, another run is at work in it, or it cannot be written.
-    pub(super) fn take(location: &str) -> Result<DemoFolder, CliError> {
+    pub(super) fn take(location: &str) -> Result<DemoFolder, Failed> {
         if location.is_empty() {
-            return Err(CliError::says("the output has no name"));
+            return Err(Failed::says("the output has no name"));
         }
         let root = PathBuf::from(location);
         let marker = root.join(MARKER);
         match root.symlink_metadata() {
             Ok(_) if marker.is_file() => {}
             Ok(_) => {
-                return Err(CliError::says(format!("`{location}` exists, and `chunkwise demo` did not make it"))
-                    .hint("name another folder with `-o`, or remove it first"));
+                return Err(Failed::says(format!("`{location}` exists, and `chunkwise demo` did not make it"))
+                    .with_kind(Kind::Exists)
+                    .with_hint("name another folder with `-o`, or remove it first"));
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 fs::create_dir_all(&root).map_err(failed("make", &root))?;
@@ -68,7 +69,9 @@ impl DemoFolder {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(CliError::says(format!("another `chunkwise demo` is at work in `{location}`")));
+                return Err(
+                    Failed::says(format!("another `chunkwise demo` is at work in `{location}`")).with_kind(Kind::Io)
+                );
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock", &marker)(error)),
         }
@@ -79,7 +82,7 @@ impl DemoFolder {
         Ok(folder)
     }
 
-    fn remove(&self, name: &str) -> Result<(), CliError> {
+    fn remove(&self, name: &str) -> Result<(), Failed> {
         let path = self.root.join(name);
         let gone = if FILES.contains(&name) { fs::remove_file(&path) } else { fs::remove_dir_all(&path) };
         match gone {
@@ -107,7 +110,7 @@ impl DemoFolder {
     ///
     /// # Errors
     /// Those of `make`; the cube cannot be renamed.
-    pub(super) fn make_cube<T>(&self, make: impl FnOnce(&Path) -> Result<T, CliError>) -> Result<T, CliError> {
+    pub(super) fn make_cube<T>(&self, make: impl FnOnce(&Path) -> Result<T, Failed>) -> Result<T, Failed> {
         let (part, cube) = (self.root.join(PART), self.cube());
         let made = make(&part).and_then(|made| {
             fs::rename(&part, &cube).map_err(failed("rename", &part))?;

@@ -1,6 +1,6 @@
 //! What the demo did, as one page that opens without a network: its pictures are within it.
 
-use crate::exit::CliError;
+use crate::failed::Failed;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write as _;
@@ -65,8 +65,8 @@ impl Page {
     }
 
     /// A picture of a file.
-    pub(super) fn picture(&mut self, path: &Path, what: &str) -> Result<(), CliError> {
-        let failed = |source| CliError::of(Report { what: "read", path: path.display().to_string(), source });
+    pub(super) fn picture(&mut self, path: &Path, what: &str) -> Result<(), Failed> {
+        let failed = |source| Failed::of(Report { what: "read", path: path.display().to_string(), source });
         let data = STANDARD.encode(std::fs::read(path).map_err(failed)?);
         let what = escaped(what);
         let _ = writeln!(
@@ -77,14 +77,14 @@ impl Page {
     }
 
     /// Writes the page, aside and renamed.
-    pub(super) fn save(&self, path: &Path, title: &str) -> Result<(), CliError> {
+    pub(super) fn save(&self, path: &Path, title: &str) -> Result<(), Failed> {
         let title = escaped(title);
         let page = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
              <title>{title}</title><style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n{}</body></html>\n",
             self.0
         );
-        let failed = |source| CliError::of(Report { what: "write", path: path.display().to_string(), source });
+        let failed = |source| Failed::of(Report { what: "write", path: path.display().to_string(), source });
         let aside = PathBuf::from(format!("{}.part", path.display()));
         std::fs::write(&aside, page).and_then(|()| std::fs::rename(&aside, path)).map_err(failed)
     }

@@ -1,6 +1,6 @@
 //! Five horizontal elevation zones of the demo cube, as polygons.
 
-use crate::exit::CliError;
+use crate::failed::Failed;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -20,7 +20,7 @@ struct Zones {
 }
 
 /// Writes the zones as GeoJSON in the CRS of the cube.
-pub(super) fn write(path: &Path) -> Result<(), CliError> {
+pub(super) fn write(path: &Path) -> Result<(), Failed> {
     let features: Vec<Value> = LABELS
         .iter()
         .enumerate()
@@ -39,7 +39,7 @@ pub(super) fn write(path: &Path) -> Result<(), CliError> {
         "crs": { "type": "name", "properties": { "name": "urn:ogc:def:crs:EPSG::32610" } },
         "features": features,
     });
-    let failed = |source| CliError::of(Zones { path: path.display().to_string(), source });
+    let failed = |source| Failed::of(Zones { path: path.display().to_string(), source });
     std::fs::write(path, format!("{all:#}\n")).map_err(failed)
 }
 

@@ -1,7 +1,7 @@
 //! Axes of pictures from the labels of a cube.
 
 use super::Asked;
-use crate::exit::CliError;
+use crate::failed::Failed;
 use chunkwise::job::{JobError, Prepared};
 use chunkwise::open::OpenCube;
 use chunkwise_core::cf::time::NOT_A_TIME;
@@ -71,7 +71,7 @@ pub(super) fn axis(
     prepared: &Prepared,
     dim: &str,
     (size, drawn): (u64, u64),
-) -> Result<Axis, CliError> {
+) -> Result<Axis, Failed> {
     let coordinate = cube.cube.coordinate(dim);
     let labels = prepared.labels.get(dim);
     let n = labels.map_or(1, Labels::len) as usize;

@@ -4,7 +4,7 @@ use super::Asked;
 use super::axes::{along, names, selected};
 use super::map::{unit_of, variable};
 use super::picture::{Picture, bytes};
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::job::{Destination, Ready};
 use crate::output::Record;
 use chunkwise::job::numbers::Coarse;
@@ -60,14 +60,14 @@ pub(super) fn named(asked: &Asked<'_>, stage: &Stage, f: usize, statistic: Stati
 }
 
 /// Lines along a dimension, one for each cell of the others, each variable and each statistic.
-pub(super) fn lines(asked: &Asked<'_>, cube: OpenCube, prepared: Prepared, bottom: &str) -> Result<ExitCode, CliError> {
+pub(super) fn lines(asked: &Asked<'_>, cube: OpenCube, prepared: Prepared, bottom: &str) -> Result<ExitCode, Failed> {
     let values: u64 = prepared.rows();
     let statistics: u64 =
         prepared.results().flat_map(|s| &s.folded).map(|f| f.statistics.len() as u64).max().unwrap_or(1);
     let values = values.saturating_mul(statistics);
     if values > MOST_VALUES {
-        return Err(CliError::says(format!("the chart would have {values} values; at most {MOST_VALUES} are drawn"))
-            .hint("select a part, or pass a window such as `--every 1month --with mean`"));
+        return Err(Failed::says(format!("the chart would have {values} values; at most {MOST_VALUES} are drawn"))
+            .with_hint("select a part, or pass a window such as `--every 1month --with mean`"));
     }
     let coarse = Coarse { sizes: IndexMap::new(), how: Blocks::Mean };
     // Of a value: its row in Vega-Lite.
@@ -152,12 +152,12 @@ pub(super) fn lines(asked: &Asked<'_>, cube: OpenCube, prepared: Prepared, botto
 }
 
 /// A histogram of all cells: in a first walk their least and greatest value, where `--range` does not say it.
-pub(super) fn histogram(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, CliError> {
+pub(super) fn histogram(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, Failed> {
     let prepared = prepare(&cube, &asked.request)?;
     let fields: usize = prepared.results().flat_map(|s| &s.folded).map(|f| f.statistics.len()).sum();
     if fields != 1 {
-        return Err(CliError::says(format!("a histogram shows one variable; there are {fields}"))
-            .hint("name one with `--var`, and one statistic"));
+        return Err(Failed::says(format!("a histogram shows one variable; there are {fields}"))
+            .with_hint("name one with `--var`, and one statistic"));
     }
     let own = bytes(asked, u64::from(asked.args.bins), None);
     let plan = |p: &Prepared, c: &OpenCube, limits| p.plan_beside(c, own, limits);

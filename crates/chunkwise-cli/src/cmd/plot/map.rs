@@ -6,7 +6,7 @@ use super::picture::{Picture, bytes};
 use super::words::split;
 use super::{Asked, PlotArgs};
 use crate::cmd::zonal::polygons;
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::job::{Destination, Ready};
 use crate::output::{self, Record, float};
 use chunkwise::job::numbers::{Coarse, Numbers};
@@ -46,13 +46,7 @@ impl How {
     }
 }
 
-pub(super) fn run(
-    asked: &Asked<'_>,
-    cube: OpenCube,
-    prepared: Prepared,
-    y: &str,
-    x: &str,
-) -> Result<ExitCode, CliError> {
+pub(super) fn run(asked: &Asked<'_>, cube: OpenCube, prepared: Prepared, y: &str, x: &str) -> Result<ExitCode, Failed> {
     let PlotArgs { rgb, width, height, .. } = asked.args;
     let fields: usize = prepared.results().flat_map(|s| &s.folded).map(|f| f.statistics.len()).sum();
     if fields != if rgb.is_some() { 3 } else { 1 } {
@@ -157,7 +151,7 @@ fn full_title(
     cube: &OpenCube,
     prepared: &Prepared,
     statistic: Option<Statistic>,
-) -> Result<String, CliError> {
+) -> Result<String, Failed> {
     let mut parts = vec![what.to_owned()];
     if let Some(statistic) = statistic.filter(|s| *s != Statistic::Value) {
         parts[0] = super::chart::of_statistic(what, statistic, asked);
@@ -189,7 +183,7 @@ fn by_rows(numbers: &Numbers, y: &str, x: &str) -> Vec<f64> {
     (0..rows).flat_map(|r| (0..columns).map(move |c| c * rows + r)).map(|i| numbers.values[i]).collect()
 }
 
-fn one_wanted(prepared: &Prepared) -> CliError {
+fn one_wanted(prepared: &Prepared) -> Failed {
     let names: Vec<String> = prepared
         .results()
         .flat_map(|s| &s.folded)
@@ -200,8 +194,8 @@ fn one_wanted(prepared: &Prepared) -> CliError {
             })
         })
         .collect();
-    CliError::says(format!("a map shows one variable; there are {}", names.join(", ")))
-        .hint("name one with `--var`, and one statistic; or three with `--rgb`")
+    Failed::says(format!("a map shows one variable; there are {}", names.join(", ")))
+        .with_hint("name one with `--var`, and one statistic; or three with `--rgb`")
 }
 
 /// The variable that is folded, where it is one.
@@ -323,16 +317,16 @@ fn aspect(asked: &Asked<'_>, x: &Axis, y: &Axis, dims: (&str, &str)) -> Option<f
 }
 
 /// The outlines of `--outlines`, on the axes of the map.
-fn outlines(asked: &Asked<'_>, (x, y): (&Axis, &Axis)) -> Result<Vec<Vec<(f64, f64)>>, CliError> {
+fn outlines(asked: &Asked<'_>, (x, y): (&Axis, &Axis)) -> Result<Vec<Vec<(f64, f64)>>, Failed> {
     let Some(path) = &asked.args.outlines else { return Ok(Vec::new()) };
     if x.kind == AxisKind::Index || y.kind == AxisKind::Index {
-        return Err(CliError::says(format!(
+        return Err(Failed::says(format!(
             "`--outlines {path}`: the axes of the map have no coordinates, so nothing can be placed on them"
         )));
     }
     let zones = polygons(path, None, asked.args.zones_crs.as_deref())?;
     let transformer = match (&zones.crs, &asked.plane.crs) {
-        (Some(from), Some(to)) => Some(Transformer::new(from, to).map_err(CliError::of)?),
+        (Some(from), Some(to)) => Some(Transformer::new(from, to).map_err(Failed::of)?),
         (Some(_), None) => {
             if !asked.common.quiet {
                 output::note("the cube has no CRS: the outlines are taken to be in its own coordinates");

@@ -1,6 +1,6 @@
 //! The words of `plot`, read.
 
-use crate::exit::CliError;
+use crate::failed::Failed;
 use chunkwise::open::OpenCube;
 use chunkwise_view::Palette;
 
@@ -40,11 +40,11 @@ pub(super) fn pixels(text: &str) -> Result<u32, String> {
 pub(super) const CHANNELS: [&str; 3] = ["chunkwise_red", "chunkwise_green", "chunkwise_blue"];
 
 /// `--rgb` as formulas. A text that is the name of a variable or label is taken as that, whatever it looks like.
-pub(super) fn channels(text: &str, cube: &OpenCube) -> Result<Vec<String>, CliError> {
+pub(super) fn channels(text: &str, cube: &OpenCube) -> Result<Vec<String>, Failed> {
     let parts = split(text);
     if parts.len() != 3 {
-        return Err(CliError::says(format!("`--rgb {text}` names {} channels, three are wanted", parts.len()))
-            .hint("as in `--rgb red,green,blue`: band labels, variables or formulas"));
+        return Err(Failed::says(format!("`--rgb {text}` names {} channels, three are wanted", parts.len()))
+            .with_hint("as in `--rgb red,green,blue`: band labels, variables or formulas"));
     }
     let formula = |(name, part): (&str, &&str)| {
         let known = cube.cube.variables.contains_key(*part);
@@ -52,8 +52,8 @@ pub(super) fn channels(text: &str, cube: &OpenCube) -> Result<Vec<String>, CliEr
         let number = part.parse::<f64>().is_ok();
         match known || (plain && !number) {
             true => Ok(format!("{name} = \"{part}\"")),
-            false if number => Err(CliError::says(format!("`--rgb {text}`: `{part}` is a number, not a band"))
-                .hint(format!("name the variable too: `reflectance[band={part}]`"))),
+            false if number => Err(Failed::says(format!("`--rgb {text}`: `{part}` is a number, not a band"))
+                .with_hint(format!("name the variable too: `reflectance[band={part}]`"))),
             false => Ok(format!("{name} = {part}")),
         }
     };

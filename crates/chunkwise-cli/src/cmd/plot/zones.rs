@@ -5,7 +5,7 @@ use super::map::unit_of;
 use super::picture::{Picture, bytes};
 use super::{Asked, MOST_LINES, dims_left};
 use crate::cmd::zonal::{ZonesFrom, zones};
-use crate::exit::CliError;
+use crate::failed::Failed;
 use crate::job::{Destination, Ready};
 use crate::output::{self, Record};
 use chunkwise::job::zonal::{PlacedZones, ZonalRequest};
@@ -20,12 +20,12 @@ use std::sync::Arc;
 /// Bars, at most.
 const MOST_BARS: u64 = 400;
 
-pub(super) fn run(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, CliError> {
+pub(super) fn run(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, Failed> {
     let args = asked.args;
     let names_of = if args.stats.is_empty() { vec!["mean".to_owned()] } else { args.stats.clone() };
     let mut statistics: Vec<(String, ZonalStatistic)> = Vec::new();
     for name in names_of.iter().map(|name| name.trim()) {
-        statistics.push((name.to_owned(), ZonalStatistic::parse(name).map_err(CliError::of)?));
+        statistics.push((name.to_owned(), ZonalStatistic::parse(name).map_err(Failed::of)?));
     }
     let from = ZonesFrom {
         text: args.zones.as_deref().unwrap_or_default(),
@@ -40,11 +40,11 @@ pub(super) fn run(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, CliErro
     let of = ZonalRequest { of: asked.request.clone(), statistics, touch: Touch::default() };
     let (placed, prepared) = PlacedZones::new(&cube, &of, &found)?;
     let rows = placed.rows(&prepared);
-    let Some(stage) = prepared.results().next() else { return Err(CliError::says("the cube has no variable to draw")) };
+    let Some(stage) = prepared.results().next() else { return Err(Failed::says("the cube has no variable to draw")) };
     let left = dims_left(stage);
     if prepared.results().any(|s| dims_left(s) != left) {
-        return Err(CliError::says("the variables have other dimensions, so one chart does not show them all")
-            .hint("name one of them with `--var`"));
+        return Err(Failed::says("the variables have other dimensions, so one chart does not show them all")
+            .with_hint("name one of them with `--var`"));
     }
     let bottom = left.iter().max_by_key(|d| {
         let time = matches!(prepared.labels.get(&d.0), Some(chunkwise_core::cube::Labels::Time(_)));
@@ -58,14 +58,18 @@ pub(super) fn run(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, CliErro
     let lines = zone_count * others * things * columns.len() as u64;
     if bottom.is_some() && lines > MOST_LINES {
         let dims: Vec<&str> = left.iter().map(|d| d.0.as_str()).collect();
-        return Err(CliError::says(format!(
+        return Err(Failed::says(format!(
             "a line for each zone would be {lines} lines; at most {MOST_LINES} are drawn"
         ))
-        .hint(format!("select one cell of `{}` for bars: `--isel {}=0`", dims.join("`, `"), dims.join("=0,"))));
+        .with_hint(format!(
+            "select one cell of `{}` for bars: `--isel {}=0`",
+            dims.join("`, `"),
+            dims.join("=0,")
+        )));
     }
     if bottom.is_none() && zone_count > MOST_BARS {
-        return Err(CliError::says(format!("{zone_count} zones are too many for bars; at most {MOST_BARS} are drawn"))
-            .hint("`chunkwise zonal` writes tables of any length"));
+        return Err(Failed::says(format!("{zone_count} zones are too many for bars; at most {MOST_BARS} are drawn"))
+            .with_hint("`chunkwise zonal` writes tables of any length"));
     }
     let own = bytes(asked, rows.saturating_mul(columns.len() as u64), None) + rows.saturating_mul(900);
     let plan = |prepared: &_, cube: &_, limits: chunkwise::job::plan::Limits| {
@@ -83,7 +87,7 @@ pub(super) fn run(asked: &Asked<'_>, cube: OpenCube) -> Result<ExitCode, CliErro
         let mut records: Vec<Record> = Vec::new();
         placed.run(prepared, cube, plan, counters, options, |record| {
             records.push(record);
-            Ok::<(), CliError>(())
+            Ok::<(), Failed>(())
         })?;
         let text = |v: Option<&Value>| v.map(output::shown).unwrap_or_default();
         let mut zone_names: Vec<String> = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::SeriesArgs;
 use crate::args::Common;
-use crate::exit::CliError;
+use crate::failed::{Failed, Kind};
 use crate::output;
 use chunkwise::job::{OtherAxes, plane};
 use chunkwise::open::OpenCube;
@@ -26,17 +26,17 @@ struct PointsFile {
 }
 
 /// The points of a file, in coordinates of the cube.
-pub(super) fn read(file: &str, args: &SeriesArgs, cube: &OpenCube, common: &Common) -> Result<Named, CliError> {
+pub(super) fn read(file: &str, args: &SeriesArgs, cube: &OpenCube, common: &Common) -> Result<Named, Failed> {
     let own = match args.points_crs.as_deref() {
         None => None,
         Some(own) if own.trim().eq_ignore_ascii_case("cube") => Some(None),
-        Some(crs) => Some(Some(Crs::parse(crs).map_err(CliError::of)?)),
+        Some(crs) => Some(Some(Crs::parse(crs).map_err(Failed::of)?)),
     };
     let rows = match vector::is_vector(file) {
         true => {
-            let layer = vector::read(file).map_err(CliError::of)?;
+            let layer = vector::read(file).map_err(Failed::of)?;
             if !layer.is_table() {
-                let points = layer.into_points(file, args.point_id.as_deref()).map_err(CliError::of)?;
+                let points = layer.into_points(file, args.point_id.as_deref()).map_err(Failed::of)?;
                 return features(file, points, own, args, cube, common);
             }
             of_layer(layer)
@@ -54,13 +54,13 @@ fn features(
     args: &SeriesArgs,
     cube: &OpenCube,
     common: &Common,
-) -> Result<Named, CliError> {
+) -> Result<Named, Failed> {
     let crs = match own {
         Some(own) => own,
         None if points.crs.is_some() => points.crs,
         None => {
-            return Err(CliError::says(format!("`{file}` does not say the CRS of its points"))
-                .hint("name it: `--points-crs EPSG:4326`, or `--points-crs cube` where it is that of the cube"));
+            return Err(Failed::says(format!("`{file}` does not say the CRS of its points"))
+                .with_hint("name it: `--points-crs EPSG:4326`, or `--points-crs cube` where it is that of the cube"));
         }
     };
     let place = Place::of(args, cube, crs.as_ref())?;
@@ -79,31 +79,31 @@ struct Place {
 }
 
 impl Place {
-    fn of(args: &SeriesArgs, cube: &OpenCube, from: Option<&Crs>) -> Result<Place, CliError> {
+    fn of(args: &SeriesArgs, cube: &OpenCube, from: Option<&Crs>) -> Result<Place, Failed> {
         let found = plane(&cube.cube, &args.select.var, &args.select.calc).map_err(|OtherAxes { one, other }| {
-            CliError::says(format!("points of `{one}` and `{other}`, which lie along other axes"))
-                .hint("name one of them with `--var`")
+            Failed::says(format!("points of `{one}` and `{other}`, which lie along other axes"))
+                .with_hint("name one of them with `--var`")
         })?;
         let on = found.unwrap_or_default();
         let Some(dims) = &on.dims else {
-            return Err(CliError::says("the cube has no two dimensions along which it lies on the Earth")
-                .hint("name cells by its own dimensions, in a table with a column for each"));
+            return Err(Failed::says("the cube has no two dimensions along which it lies on the Earth")
+                .with_hint("name cells by its own dimensions, in a table with a column for each"));
         };
         let (x, y) = (dims.x.clone(), dims.y.clone());
         let by = match (from, &on.crs) {
-            (Some(from), Some(to)) => Some(Transformer::new(from, to).map_err(CliError::of)?),
+            (Some(from), Some(to)) => Some(Transformer::new(from, to).map_err(Failed::of)?),
             _ => None,
         };
         Ok(Place { on, x, y, by })
     }
 
     /// Coordinates of the cube by dimension.
-    fn pairs(&self, id: &Value, (x, y): (f64, f64), file: &str) -> Result<Vec<(String, String)>, CliError> {
+    fn pairs(&self, id: &Value, (x, y): (f64, f64), file: &str) -> Result<Vec<(String, String)>, Failed> {
         let moved = match &self.by {
             None => Ok((x, y)),
             Some(by) => by.point(x, y),
         };
-        let (x, y) = moved.map_err(|e| CliError::of(e).within(format!("point {id} of `{file}`")))?;
+        let (x, y) = moved.map_err(|e| Failed::of(e).within(format!("point {id} of `{file}`")))?;
         Ok(vec![(self.y.clone(), y.to_string()), (self.x.clone(), x.to_string())])
     }
 }
@@ -120,8 +120,8 @@ fn of_layer(layer: Layer) -> Rows {
     Rows { heads, rows }
 }
 
-fn of_csv(file: &str) -> Result<Rows, CliError> {
-    let failed = |source| CliError::of(PointsFile { file: file.to_owned(), source });
+fn of_csv(file: &str) -> Result<Rows, Failed> {
+    let failed = |source| Failed::of(PointsFile { file: file.to_owned(), source });
     let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_path(file).map_err(failed)?;
     let heads: Vec<String> = rows.headers().map_err(failed)?.iter().map(str::to_owned).collect();
     let mut found = Vec::new();
@@ -131,7 +131,7 @@ fn of_csv(file: &str) -> Result<Rows, CliError> {
             let line = row.position().map_or(n as u64 + 2, csv::Position::line);
             let (cells, columns) = (row.len(), heads.len());
             let word = if cells == 1 { "cell" } else { "cells" };
-            return Err(CliError::says(format!(
+            return Err(Failed::says(format!(
                 "line {line} of `{file}` has {cells} {word}, its line of heads {columns}"
             )));
         }
@@ -147,18 +147,17 @@ fn table(
     crs: Option<&Crs>,
     args: &SeriesArgs,
     cube: &OpenCube,
-) -> Result<Named, CliError> {
+) -> Result<Named, Failed> {
     let dims: Vec<&str> = cube.cube.dims.keys().map(String::as_str).collect();
     if let Some(twice) = heads.iter().enumerate().find_map(|(i, h)| heads.iter().take(i).find(|&b| b == h)) {
-        return Err(CliError::says(format!("`{file}` has two columns `{twice}`")));
+        return Err(Failed::says(format!("`{file}` has two columns `{twice}`")));
     }
-    let id =
-        match &args.point_id {
-            None => heads.iter().position(|h| h == "point" || h == "name"),
-            Some(field) => Some(heads.iter().position(|h| h == field).ok_or_else(|| {
-                CliError::says(format!("`{file}` has no column `{field}`; it has {}", heads.join(", ")))
-            })?),
-        };
+    let id = match &args.point_id {
+        None => heads.iter().position(|h| h == "point" || h == "name"),
+        Some(field) => Some(heads.iter().position(|h| h == field).ok_or_else(|| {
+            Failed::says(format!("`{file}` has no column `{field}`; it has {}", heads.join(", "))).with_kind(Kind::Key)
+        })?),
+    };
     let place = crs.map(|crs| Place::of(args, cube, Some(crs))).transpose()?;
     let column = |usual: &[&str], own: &str| -> Option<usize> {
         let named = |name: &str| heads.iter().position(|h| h.eq_ignore_ascii_case(name));
@@ -169,8 +168,8 @@ fn table(
         Some(place) => match (column(&X, &place.x), column(&Y, &place.y)) {
             (Some(x), Some(y)) => Some((place, x, y)),
             _ => {
-                return Err(CliError::says(format!("`{file}` has no columns of coordinates; it has {}", heads.join(", ")))
-                    .hint("with `--points-crs` they are called `x` and `y`, `lon` and `lat`, or as the dimensions of the cube"));
+                return Err(Failed::says(format!("`{file}` has no columns of coordinates; it has {}", heads.join(", ")))
+                    .with_hint("with `--points-crs` they are called `x` and `y`, `lon` and `lat`, or as the dimensions of the cube"));
             }
         },
     };
@@ -196,21 +195,16 @@ fn table(
                 )
             }
         };
-        return Err(CliError::says(has).hint(hint));
+        return Err(Failed::says(has).with_kind(Kind::Key).with_hint(hint));
     }
     if rows.is_empty() {
-        return Err(CliError::says(format!("`{file}` holds no points"))
-            .hint("it has a line of heads, such as `point,y,x`, and a line for each point"));
+        return Err(Failed::says(format!("`{file}` holds no points"))
+            .with_hint("it has a line of heads, such as `point,y,x`, and a line for each point"));
     }
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let number = |n: usize, i: usize, value: &Value| {
         value.as_f64().or_else(|| value.as_str()?.parse().ok()).ok_or_else(|| {
-            CliError::says(format!(
-                "row {} of `{file}`: `{}` in column `{}` is no number",
-                n + 1,
-                text(value),
-                heads[i]
-            ))
+            Failed::says(format!("row {} of `{file}`: `{}` in column `{}` is no number", n + 1, text(value), heads[i]))
         })
     };
     let mut named = Vec::with_capacity(rows.len());
