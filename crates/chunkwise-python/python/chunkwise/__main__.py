@@ -1,0 +1,5 @@
+"""`python -m chunkwise …`: the command line."""
+
+from ._command import main
+
+main()

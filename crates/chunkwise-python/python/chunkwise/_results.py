@@ -1,0 +1,61 @@
+"""Results of the engine as xarray has them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_MARKS = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
+
+
+def array_of(about: dict[str, Any], cells: np.ndarray) -> np.ndarray:
+    """Bytes as an array: the same memory."""
+    return cells.view(np.dtype(about["dtype"])).reshape(about["shape"])
+
+
+def to_dataset(attrs: str, arrays: list[tuple[str, np.ndarray]]) -> xr.Dataset:
+    """Arrays, and the coordinates and grid mappings that describe them, as a Dataset.
+
+    It is what ``xarray.open_zarr(…, decode_coords="all")`` gives of the same result in a file, in memory.
+    """
+    import xarray as xr
+
+    variables: dict[str, xr.Variable] = {}
+    for text, cells in arrays:
+        about = json.loads(text)
+        values = array_of(about, cells)
+        own = dict(about["attrs"])
+        encoding: dict[str, Any] = {}
+        missing = about["missing"]
+        if missing is not None:
+            mark = _MARKS.get(missing, missing) if isinstance(missing, str) else missing
+            if isinstance(mark, float) and np.isnan(mark):
+                # Nothing is to be replaced: NaN is what xarray has for missing.
+                encoding["_FillValue"] = values.dtype.type(np.nan)
+            else:
+                own["_FillValue"] = values.dtype.type(mark)
+        variables[about["name"]] = xr.Variable(about["dims"], values, own, encoding)
+    whole_attrs = json.loads(attrs)
+    # What is only computed leaves no line in the history.
+    if not whole_attrs.get("history", "-").strip("\n"):
+        del whole_attrs["history"]
+    elif "history" in whole_attrs:
+        whole_attrs["history"] = whole_attrs["history"].removesuffix("\n")
+    whole = xr.Dataset(variables, attrs=whole_attrs)
+    return xr.decode_cf(whole, decode_coords="all").load()
+
+
+def names_of(arrays: list[tuple[str, np.ndarray]]) -> list[str]:
+    """Names of the arrays that are results."""
+    return [about["name"] for about in (json.loads(text) for text, _ in arrays) if about["is_result"]]
+
+
+def ordered(ds: xr.Dataset, names: list[str]) -> xr.Dataset:
+    """The Dataset with its results as data variables, in the order of the request."""
+    stray = [name for name in ds.data_vars if name not in names]
+    return ds.set_coords(stray)

@@ -1,0 +1,147 @@
+//! Where results are written.
+
+use crate::errors::Told;
+use crate::request::element;
+use chunkwise::export::{Export, FileFormat};
+use chunkwise::job::Prepared;
+use chunkwise::job::output::OutputOptions;
+use chunkwise::job::parts::SharedOutput;
+use chunkwise::open::OpenCube;
+use chunkwise::store::StorageOptions;
+use chunkwise::write::{Existing, Place, WriteError, ZarrVersion, lies_within};
+use chunkwise_cli::Failed;
+use pyo3::prelude::*;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Where a result goes, as Python says it.
+#[derive(Clone, Debug, FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct To {
+    location: String,
+    storage: Vec<String>,
+    overwrite: bool,
+    zarr_format: u8,
+    chunks: Vec<(String, u64)>,
+    shards: Vec<(String, u64)>,
+    codec: Option<String>,
+    dtype: Option<String>,
+    history: String,
+    job: String,
+}
+
+impl To {
+    /// The new cube, and the file that is made of it, where it is one.
+    pub(crate) fn options(
+        &self,
+        cube: &OpenCube,
+        prepared: &Prepared,
+    ) -> Result<(OutputOptions, Option<Export>), Told> {
+        let format = FileFormat::of(&self.location);
+        let (place, group) = match format {
+            Some(_) => (Place::Folder(PathBuf::from(&self.location)), String::new()),
+            None => {
+                let storage = StorageOptions::parse(&self.storage).map_err(Failed::from)?;
+                Place::find(&self.location, &storage).map_err(Failed::from)?
+            }
+        };
+        if !group.is_empty() {
+            return Err(Told::value(format!(
+                "`{}`: a result is written as a cube of its own, not into a group",
+                self.location
+            )));
+        }
+        let codec = self.codec.as_deref().map(str::parse).transpose().map_err(|e| Told::from(Failed::from(e)))?;
+        let mut options = OutputOptions {
+            place,
+            existing: if self.overwrite { Existing::Overwrite } else { Existing::Refuse },
+            inputs: vec![cube.store.location()],
+            zarr: if self.zarr_format == 2 { ZarrVersion::V2 } else { ZarrVersion::V3 },
+            chunks: self.chunks.iter().cloned().collect(),
+            shards: self.shards.iter().cloned().collect(),
+            codec,
+            dtype: self.dtype.as_deref().map(element).transpose()?,
+            history: self.history.clone(),
+            job: self.job.clone(),
+        };
+        let Some(format) = format else { return Ok((options, None)) };
+        let path = PathBuf::from(&self.location);
+        let input = cube.store.location();
+        if Path::new(&input).exists() && lies_within(&path, Path::new(&input)) {
+            return Err(Failed::from(WriteError::WithinInput { location: self.location.clone(), input }).into());
+        }
+        if path.is_dir() || (!self.overwrite && path.symlink_metadata().is_ok()) {
+            return Err(Failed::from(WriteError::Exists { location: self.location.clone() }).into());
+        }
+        let export = Export { path, format, codec: options.codec.clone() };
+        options = export.cube(options);
+        for stage in prepared.results() {
+            let dims: Vec<&str> = stage.output_dims().map(|d| prepared.output_name(&stage.dims[d].name)).collect();
+            export.lay_out(&dims, &mut options);
+        }
+        Ok((options, Some(export)))
+    }
+}
+
+/// An output that several processes write.
+#[pyclass(frozen, module = "chunkwise._chunkwise")]
+#[derive(Debug)]
+pub(crate) struct Shared {
+    options: OutputOptions,
+    output: Mutex<Option<SharedOutput>>,
+}
+
+impl Shared {
+    pub(crate) fn new(options: OutputOptions, output: SharedOutput) -> Shared {
+        Shared { options, output: Mutex::new(Some(output)) }
+    }
+
+    /// Does `work` with the output.
+    pub(crate) fn with<T>(
+        &self,
+        work: impl FnOnce(&OutputOptions, &SharedOutput) -> Result<T, Told>,
+    ) -> Result<T, Told> {
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*output {
+            Some(output) => work(&self.options, output),
+            None => Err(Told::value("the output is closed")),
+        }
+    }
+
+    fn end<T>(
+        &self,
+        py: Python<'_>,
+        end: impl FnOnce(SharedOutput) -> Result<T, chunkwise::job::JobError> + Send,
+    ) -> PyResult<()>
+    where
+        T: Send,
+    {
+        let taken = self.output.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(output) = taken else { return Ok(()) };
+        py.detach(|| end(output)).map(|_| ()).map_err(|e| Told::from(e).raise(py))
+    }
+}
+
+#[pymethods]
+impl Shared {
+    /// The folder in which it is written until it is complete; `None` in other stores.
+    fn work(&self) -> Option<String> {
+        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        output.as_ref().and_then(SharedOutput::work).map(|work| work.display().to_string())
+    }
+
+    /// Ends the work of one process.
+    fn leave(&self, py: Python<'_>) -> PyResult<()> {
+        self.end(py, SharedOutput::leave)
+    }
+
+    /// Makes a cube of it.
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        self.end(py, SharedOutput::finish)
+    }
+
+    /// Removes it.
+    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        self.end(py, SharedOutput::abort)
+    }
+}
