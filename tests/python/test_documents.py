@@ -29,7 +29,7 @@ NOT_RUN = {
 # Documents that take bands by their numbers.
 BY_NUMBER = ("docs/plot.md",)
 BANDS_BY_NUMBER = ["B02", "B03", "B04", "B08"]
-DOCUMENTS = ["README.md", *(f"docs/{n}.md" for n in ("open", "select", "ndvi", "zonal", "export", "plot", "errata"))]
+DOCUMENTS = ["README.md", *(f"docs/{n}.md" for n in ("open", "select", "ndvi", "zonal", "export", "plot", "errata", "cdo", "gdal"))]
 
 
 def bands(document):

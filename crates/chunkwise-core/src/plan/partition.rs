@@ -49,7 +49,7 @@ impl Stage {
     }
 
     /// Takes away what lies in other segments than `from .. to`.
-    pub(super) fn keep_segments(&self, intervals: &mut Vec<(u64, u64)>, (from, to): (u64, u64)) {
+    pub(super) fn keep_segments(&self, intervals: &mut [(u64, u64)], (from, to): (u64, u64)) {
         let Some(d) = self.outermost_folded() else { return };
         let dim = &self.dims[d];
         let (a, b) = intervals[d];

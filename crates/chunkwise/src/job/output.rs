@@ -46,8 +46,11 @@ pub struct OutputOptions {
     pub job: String,
 }
 
+/// Where values go: by chain, by what is folded, by statistic.
+pub(super) type Targets = Vec<Vec<Vec<Target>>>;
+
 /// A new cube: its head, its arrays, the cells of those that describe others, and where the values of each chain go.
-pub(super) type NewCube = (Output, Vec<ArraySpec>, Whole, Vec<Vec<Vec<Target>>>);
+pub(super) type NewCube = (Output, Vec<ArraySpec>, Whole, Targets);
 
 pub(super) fn failed(error: WriteError) -> JobError {
     JobError::Write(error.into())
@@ -76,8 +79,7 @@ impl OutputOptions {
 #[derive(Clone, Debug)]
 pub struct OutputArrays {
     pub(super) arrays: Vec<ArraySpec>,
-    /// By chain, by what is folded, by statistic.
-    pub(super) targets: Vec<Vec<Vec<Target>>>,
+    pub(super) targets: Targets,
     /// What the store keeps of an object that is written piece by piece, and of those on their way.
     writer_bytes: Option<u64>,
     sending_bytes: u64,
@@ -163,7 +165,7 @@ impl Prepared {
         cube: &OpenCube,
         options: &OutputOptions,
         plan: &Planned,
-    ) -> Result<(CubeWriter, Vec<Vec<Vec<Target>>>), JobError> {
+    ) -> Result<(CubeWriter, Targets), JobError> {
         let (output, arrays, whole, targets) = self.output(cube, options)?;
         let writer = CubeWriter::begin(output, arrays).map_err(failed)?.with_sending_bytes(plan.sending);
         let written = whole.into_iter().try_for_each(|(array, bytes)| writer.write_whole(array, &bytes));

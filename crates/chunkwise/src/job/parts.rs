@@ -4,14 +4,14 @@
 //! those a run of segments of the folded ones. Tiles give cells, or write them; runs of segments give states, which
 //! merge along the tree of segments ([`merge`]) and are finished where all are together.
 
-use super::output::{OutputOptions, failed};
+use super::output::{OutputOptions, Targets, failed};
 use super::plan::{Limits, Planned};
 use super::{JobError, Prepared};
 use crate::exec::{self, Counters, ExecError, PatchStates, RunOptions, StageSchedule};
 use crate::open::OpenCube;
 use crate::sink::offset::OffsetSink;
 use crate::sink::stored::StoredSink;
-use crate::sink::zarr::{Target, ZarrSink};
+use crate::sink::zarr::ZarrSink;
 use crate::write::{CubeWriter, Written};
 use chunkwise_core::grid::Role;
 use chunkwise_core::plan::Stage;
@@ -48,7 +48,7 @@ pub enum PartResult {
 #[derive(Debug)]
 pub struct SharedOutput {
     writer: CubeWriter,
-    targets: Vec<Vec<Vec<Target>>>,
+    targets: Targets,
 }
 
 /// Pieces of a chain, at most: a plan holds them all.
