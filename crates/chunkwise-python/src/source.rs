@@ -17,8 +17,6 @@ use numpy::IntoPyArray;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::{Value, json};
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// A cube that is open.
@@ -109,22 +107,23 @@ impl Source {
         about.to_string()
     }
 
-    /// What tells this cube from another of the same place: a hash of its metadata, and of the labels of small dimensions.
+    /// What tells this cube from another one of its place: a hash of its metadata and labels.
     fn identity(&self, py: Python<'_>) -> PyResult<String> {
         let cube = self.cube.clone();
+        wait(py, None, move |_| Ok(cube.identity()?))
+    }
+
+    /// The text of a variable, whole.
+    fn text(&self, py: Python<'_>, name: String) -> PyResult<Vec<String>> {
+        let cube = self.cube.clone();
         wait(py, None, move |_| {
-            let mut hash = DefaultHasher::new();
-            for variable in cube.cube.variables.values() {
-                serde_json::to_string(variable).unwrap_or_default().hash(&mut hash);
+            let Some(variable) = cube.cube.variables.get(&name) else {
+                return Err(Told::value(format!("there is no variable `{name}`")));
+            };
+            match cube.labels_of(variable)? {
+                Labels::Text(text) => Ok(text),
+                _ => Err(Told::value(format!("`{name}` holds no text"))),
             }
-            for (dim, &length) in &cube.cube.dims {
-                (dim, length).hash(&mut hash);
-                if length <= 1 << 16 && cube.cube.coordinate(dim).is_some() {
-                    let labels = cube.labels(dim)?;
-                    serde_json::to_string(&*labels).unwrap_or_default().hash(&mut hash);
-                }
-            }
-            Ok(format!("{:016x}", hash.finish()))
         })
     }
 

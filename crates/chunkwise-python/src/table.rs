@@ -4,7 +4,7 @@ use crate::errors::Told;
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{
     Array, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchIterator, RecordBatchReader, StringArray,
-    TimestampMicrosecondArray, UInt64Array,
+    TimestampMicrosecondArray, UInt64Array, new_null_array,
 };
 use arrow_cast::cast;
 use arrow_ipc::reader::StreamReader;
@@ -115,7 +115,8 @@ impl Table {
     }
 }
 
-/// The table of these rows of tables as [`Table::to_ipc`] gives them: of part `i` the rows `from .. to`, in this order.
+/// The table of these rows of tables as [`Table::to_ipc`] gives them: of part `i` the rows `from .. to`, in this order. It has
+/// the columns of all parts; cells of a column that a part lacks are missing.
 #[pyfunction]
 pub(crate) fn table_of(py: Python<'_>, parts: Vec<Vec<u8>>, rows: Vec<(usize, usize, usize)>) -> PyResult<Table> {
     py.detach(|| joined(&parts, &rows)).map_err(|e| e.raise(py))
@@ -129,30 +130,39 @@ fn joined(parts: &[Vec<u8>], rows: &[(usize, usize, usize)]) -> Result<Table, To
         let batches = reader.collect::<Result<Vec<_>, _>>().map_err(Told::of)?;
         read.push(concat_batches(&schema, &batches).map_err(Told::of)?);
     }
-    let Some(first) = read.first() else { return Err(Told::value("there are no parts")) };
-    let names = |batch: &RecordBatch| batch.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
-    let wanted = names(first);
-    if read.iter().any(|batch| names(batch) != wanted) {
-        return Err(Told::value("the parts have other columns"));
+    let mut names: Vec<String> = Vec::new();
+    for name in
+        read.iter().flat_map(|batch| batch.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>())
+    {
+        if !names.contains(&name) {
+            names.push(name);
+        }
     }
     // A column of which a part has no values is of the type that the others have; whole numbers and numbers are numbers.
-    let field = |i: usize| {
-        let valued = read.iter().filter(|b| b.column(i).null_count() < b.num_rows());
-        let mut types: Vec<DataType> = valued.map(|b| b.schema().field(i).data_type().clone()).collect();
-        types.dedup();
+    let field = |name: &String| {
+        let columns = read.iter().filter_map(|b| b.column_by_name(name));
+        let mut types: Vec<&DataType> = Vec::new();
+        for of in columns.clone().filter(|c| c.null_count() < c.len()).map(|c| c.data_type()) {
+            if !types.contains(&of) {
+                types.push(of);
+            }
+        }
         let of = match types.as_slice() {
-            [] => first.schema().field(i).data_type().clone(),
-            [one] => one.clone(),
-            several if several.iter().all(DataType::is_numeric) => DataType::Float64,
+            [] => columns.map(|c| c.data_type().clone()).next().unwrap_or(DataType::Float64),
+            [one] => (*one).clone(),
+            several if several.iter().all(|of| of.is_numeric()) => DataType::Float64,
             _ => DataType::Utf8,
         };
-        Field::new(wanted[i].clone(), of, true)
+        Field::new(name.clone(), of, true)
     };
-    let schema = Arc::new(Schema::new((0..wanted.len()).map(field).collect::<Vec<_>>()));
+    let schema = Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>()));
     let mut cast_parts = Vec::with_capacity(read.len());
     for batch in &read {
-        let columns = batch.columns().iter().zip(schema.fields()).map(|(c, f)| cast(c, f.data_type()));
-        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(Told::of)?;
+        let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+            Some(column) => cast(column, field.data_type()),
+            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        };
+        let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>().map_err(Told::of)?;
         cast_parts.push(RecordBatch::try_new(schema.clone(), columns).map_err(Told::of)?);
     }
     let mut batches = Vec::new();

@@ -172,7 +172,7 @@ pub(crate) fn zones(args: &ZonesFrom<'_>, cube: &OpenCube, common: &Common) -> R
     }
     if !cube.cube.variables.contains_key(text)
         && let Some((location, variable)) = text.rsplit_once(':')
-        && (location.contains("://") || Path::new(location).exists())
+        && (location.contains("://") || location.starts_with("memory:") || Path::new(location).exists())
     {
         let options_of = OpenOptions { decode: decode_options(args.decode)?, storage: common.storage()? };
         let other = open_cube(location, &options_of)?;

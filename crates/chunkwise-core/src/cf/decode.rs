@@ -124,8 +124,9 @@ impl Decoding {
         marks.extend(numbers(attrs, "_FillValue", stored)?);
         marks.extend(numbers(attrs, "missing_value", stored).unwrap_or_default());
         marks.extend(fill);
-        if stored == DType::Int64 && attrs.get("units").and_then(Value::as_str).is_some_and(|u| u.contains(" since ")) {
-            // xarray writes a missing time so, without a mark.
+        let says = |name: &str, what: &str| attrs.get(name).and_then(Value::as_str).is_some_and(|t| t.contains(what));
+        if stored == DType::Int64 && (says("units", " since ") || says("dtype", "timedelta64")) {
+            // xarray writes a missing time or duration so, without a mark.
             marks.push(Scalar::Int(i64::MIN));
         }
         let mut kept: Vec<Scalar> = Vec::new();

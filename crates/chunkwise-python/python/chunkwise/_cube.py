@@ -62,7 +62,9 @@ class Cube(Lazy):
 
     @property
     def coords(self) -> dict[str, np.ndarray]:
-        """Labels of the selected cells, by dimension."""
+        """Labels of the selected cells, by dimension; of a statistic, of its result."""
+        if self._query.is_reduced:
+            return self._result_labels()
         dims = self._source.about["by_name"]
         return {d: self._labels(d) for d in self._source.about["dims"] if d in dims and (d in self._dims())}
 
@@ -201,14 +203,14 @@ class Cube(Lazy):
         anything is read (:class:`chunkwise.errors.PlanRefusedError`, a ``MemoryError``). With ``client``, a
         ``dask.distributed.Client``, it runs on the workers, with the same bits.
         """
-        from ._results import names_of, ordered, to_dataset
+        from ._results import to_dataset
 
         if client is not None:
             from .dask import compute
 
             return compute(self, client, memory=memory, threads=threads, progress=progress, dtype=dtype, **limits)
         attrs, arrays = self._arrays(memory, threads, progress, dtype, **limits)
-        return ordered(to_dataset(attrs, arrays), names_of(arrays))
+        return to_dataset(attrs, arrays)
 
     def to_xarray(self, **how: Any) -> xr.Dataset:
         """As :meth:`compute`."""
@@ -359,7 +361,9 @@ class Array(formula.Operators, Lazy):
 
     @property
     def coords(self) -> dict[str, np.ndarray]:
-        """Labels of the selected cells, by dimension."""
+        """Labels of the selected cells, by dimension; of a statistic, of its result."""
+        if self._query.is_reduced:
+            return self._result_labels()
         names = self._source.about["by_name"]
         return {d: self._labels(d) for d in self._dims() if d in names}
 
@@ -424,14 +428,14 @@ class Array(formula.Operators, Lazy):
         anything is read (:class:`chunkwise.errors.PlanRefusedError`, a ``MemoryError``). With ``client``, a
         ``dask.distributed.Client``, it runs on the workers, with the same bits.
         """
-        from ._results import names_of, ordered, to_dataset
+        from ._results import names_of, to_dataset
 
         if client is not None:
             from .dask import compute
 
             return compute(self, client, memory=memory, threads=threads, progress=progress, dtype=dtype, **limits)
         attrs, arrays = self._arrays(memory, threads, progress, dtype, **limits)
-        return self._of(ordered(to_dataset(attrs, arrays), names_of(arrays)), names_of(arrays))
+        return self._of(to_dataset(attrs, arrays), names_of(arrays))
 
     def _of(self, whole: Any, names: list[str]) -> Any:
         return whole[names[0]] if len(names) == 1 else whole

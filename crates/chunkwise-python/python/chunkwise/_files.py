@@ -202,13 +202,21 @@ def append(
     if not others:
         raise ValueRefusedError("nothing is given to append")
     source = lazy._source
-    paths = [o._source.location if hasattr(o, "_source") else path_text(o) for o in others]
+    paths = [_whole(o) if hasattr(o, "_source") else path_text(o) for o in others]
     words = ["append", source.location, *paths, *storage_option_words(source.storage), *option("along", dim)]
     words += [*resources(memory, threads), *_how(how)]
     if explain:
         return explained(words)
     run(words, progress=progress)
     return cube_of(Source(source.location, source.storage, nodata=source.nodata, raw=source.raw, valid=source.valid))
+
+
+def _whole(lazy: Any) -> str:
+    """The location of a cube of which all is meant."""
+    query, data = lazy._query, [v["name"] for v in lazy._source.about["variables"] if v["role"] == "data"]
+    if query.formulas or query.mask or query.cells or query.is_reduced or set(query.variables or data) != set(data):
+        raise ValueRefusedError("cubes are appended whole, not a part or a formula of them", "write it first: `.to_zarr(…)`")
+    return str(lazy._source.location)
 
 
 def update_attrs(lazy: Any, variable: str | None, changes: Mapping[str, Any], delete: Iterable[str]) -> Cube:

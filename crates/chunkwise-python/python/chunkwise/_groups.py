@@ -45,7 +45,7 @@ def window_of(freq: str) -> str:
     if unit in _ENDS:
         raise ValueRefusedError(
             f"`{freq}` labels windows by their ends, or ends weeks on Sundays; here labels are starts",
-            'write `"MS"`, `"QS-DEC"`, `"YS"` or `"W-MON"`',
+            'write `"MS"`, `"3MS"`, `"QS-DEC"`, `"YS"` or `"W-MON"`',
         )
     if unit not in _UNITS:
         raise ValueRefusedError(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
 from html import escape
 from typing import Any
 
 import numpy as np
+
+from .errors import ChunkwiseError
 
 #: Of long lists, so many are shown: a picture of a cube stays small whatever it holds.
 _VARIABLES, _NAMES, _ATTRIBUTES, _COORDINATES = 40, 1000, 60, 24
@@ -41,7 +44,7 @@ font-size:12px;color:inherit;background:var(--f);border-radius:3px;padding:1px 4
 .cw th,.cw td{padding:2px 14px 2px 0;text-align:left!important;vertical-align:top;border:0;background:none;max-width:420px;overflow-wrap:anywhere}
 .cw thead th{font-weight:400;color:var(--s);font-size:12px;border-bottom:1px solid var(--l);white-space:nowrap}
 .cw thead small{display:block;font-size:10px;opacity:.75}
-.cw tbody tr,.cw tbody tr:nth-child(odd){background:none}.cw tbody tr:hover{background:var(--f)}
+.cw tbody tr:nth-child(n){background:none}.cw tbody tr:nth-child(n):hover{background:var(--f)}
 .cw .cw-n{text-align:right!important;font-variant-numeric:tabular-nums;white-space:nowrap}
 .cw-cols{display:flex;flex-wrap:wrap;gap:4px 28px;align-items:flex-start}.cw-cols>div{min-width:0}
 .cw-h{font-size:11px;letter-spacing:.04em;text-transform:uppercase;color:var(--s);margin:6px 0 0}
@@ -132,7 +135,7 @@ def cube_text(cube: Any) -> str:
 
 
 def _own_coords(lazy: Any) -> dict[str, Any]:
-    """Labels of the dimensions of a result; windows have labels of their own, which are not known before they are computed."""
+    """Labels of the dimensions of a result: those of windows are not known before they are computed."""
     sizes = lazy.sizes
     return {d: v for d, v in lazy.coords.items() if np.ndim(v) == 1 and sizes.get(d) == len(v)}
 
@@ -144,14 +147,25 @@ def _asked(query: Any) -> list[str]:
     if query.statistics:
         over = "all dimensions" if query.over == "all" else ", ".join(query.over or ())
         by = query.cycle or ", ".join(query.windows)
-        lines.append(f"Statistics:  {', '.join(query.statistics)} over {over or by}{f' by {by}' if by and over else ''}")
+        by = f" by {by}" if by and over else "" if over else by
+        lines.append(f"Statistics:  {', '.join(query.statistics)} over {over}{by}")
     return lines
+
+
+def _type(array: Any) -> Any:
+    """What an array gives; of text, and of what the engine cannot compute, what is stored."""
+    try:
+        return array.dtype
+    except ChunkwiseError:
+        if array._variable is None:
+            raise
+        return array._variable["dtype"]
 
 
 def array_text(array: Any) -> str:
     """An array as text."""
     sizes = ", ".join(f"{d}: {n}" for d, n in array.sizes.items())
-    lines = [f"<chunkwise.Array '{array.name}' ({sizes}) {array.dtype}>"]
+    lines = [f"<chunkwise.Array '{array.name}' ({sizes}) {_type(array)}>"]
     if array._query.formulas:
         lines.append(f"Formula:     {array._query.formulas[0][1]}")
     lines += _asked(array._query)
@@ -168,8 +182,9 @@ def plan_text(explanation: Any) -> str:
     lines = [f"<chunkwise plan: {explanation.command}>"]
     for s in f["stages"]:
         lines.append(
-            f"    {s['name']}: {s['chunks']:,} chunks, {s['requests']:,} requests, {size_text(s['decoded_bytes'])} decoded "
-            f"({s['amplification']:.1f} ×), {s['partitions']:,} partitions, result {size_text(s['output_bytes'])}"
+            f"    {s['name']}: {s['chunks']:,} chunks, {s['requests']:,} requests, "
+            f"{size_text(s['decoded_bytes'])} decoded ({s['amplification']:.1f} ×), "
+            f"{s['partitions']:,} partitions, result {size_text(s['output_bytes'])}"
         )
     lines.append(f"    memory {size_text(f['memory_bytes'])} on {f['threads']} threads")
     return "\n".join(lines)
@@ -198,12 +213,14 @@ def asked_html(lazy: Any) -> str:
     query = lazy._query
     if not (query.formulas or query.mask or query.cells or query.statistics):
         return ""
-    what = [_code(f"{name} = {text}") for name, text in query.formulas[:8]] + [_code(v, 80) for v in query.variables[:8]]
+    what = [_code(f"{name} = {text}") for name, text in query.formulas[:8]]
+    what += [_code(v, 80) for v in query.variables[:8]]
     more = len(query.formulas) + len(query.variables) - len(what)
-    named = _and([*what, f"{more:,} more"] if more else what) if what else "every variable"
+    named = _and([*what, f"{more:,} more"] if more else what) if what else "all variables"
     groups = f"for each {_e(query.cycle)}" if query.cycle else ""
     if query.windows:
-        groups = f"in windows of {_e(', '.join(query.windows).replace('=', ' '))}"
+        windows = re.sub(r"(\d)(?=[a-z])", r"\1 ", ", ".join(query.windows).replace("=", " "))
+        groups = f"in windows of {_e(windows)}"
     if query.anomaly:
         sentence = f"{named}, less its {_and(list(query.statistics))} {groups}"
     elif query.statistics:
@@ -214,14 +231,14 @@ def asked_html(lazy: Any) -> str:
             over = f" over {_and([_e(d) for d in query.over])}"
         sentence = f"The {_and(list(query.statistics))} of {named}{over}{' ' if groups else ''}{groups}"
     else:
-        sentence = named[0].upper() + named[1:]
+        sentence = named
     if query.mask:
         sentence += f", where {_code(query.mask)}"
     cells = [_cells_html(lazy, d, c) for d, c in list(query.cells.items())[:8]]
     if cells:
         sentence += f", at {'; '.join(cells)}"
     command = f"<details><summary>on the command line</summary><pre>{_e(lazy.command(), 2000)}</pre></details>"
-    return f"<p>{sentence}.</p>{command}"
+    return f"<p>{sentence}{'' if sentence == named else '.'}</p>{command}"
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -346,7 +363,8 @@ def _chunks(lazy: Any, about: dict[str, Any]) -> str:
     w, h = (120.0, max(20.0, 120 / ratio)) if ratio >= 1 else (max(30.0, 120 * ratio), 120.0)
     behind = min(3, math.prod(grid[:-2]) - 1) if len(shape) > 2 else 0
     parts = [
-        f'<rect x="{5 * i + 1}" y="{5 * (behind - i) + 1}" width="{w:.0f}" height="{h:.0f}" fill="var(--b)" stroke="var(--s)"/>'
+        f'<rect x="{5 * i + 1}" y="{5 * (behind - i) + 1}" width="{w:.0f}" height="{h:.0f}" '
+        'fill="var(--b)" stroke="var(--s)"/>'
         for i in range(behind, 0, -1)
     ]
     top = 5 * behind + 1
@@ -355,12 +373,14 @@ def _chunks(lazy: Any, about: dict[str, Any]) -> str:
     spans = []
     for dim, length, side in ((dims[-2] if len(dims) > 1 else "", ny, h), (dims[-1], nx, w)):
         taken = cells.get(dim)
-        low, high = (0, length) if taken is None else (taken, taken + 1) if isinstance(taken, int) else (min(taken), max(taken) + 1)
+        taken = range(length) if taken is None else (taken,) if isinstance(taken, int) else taken
+        low, high = min(taken), max(taken) + 1
         spans.append((low * side / length, max(2.0, (high - low) * side / length)))
     if any(d in cells for d in dims[-2:]):
         (y, tall), (x, wide) = spans
         parts.append(
-            f'<rect x="{1 + x:.1f}" y="{top + y:.1f}" width="{wide:.1f}" height="{tall:.1f}" fill="var(--a)" fill-opacity=".55"/>'
+            f'<rect x="{1 + x:.1f}" y="{top + y:.1f}" width="{wide:.1f}" height="{tall:.1f}" '
+            'fill="var(--a)" fill-opacity=".55"/>'
         )
 
     def grid_path(of: tuple[int, int], width: float, colour: str) -> str:
@@ -374,7 +394,8 @@ def _chunks(lazy: Any, about: dict[str, Any]) -> str:
     width, height = w + 5 * behind + 2, h + 5 * behind + 2
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}"><title>chunks along {_e(", ".join(dims[-2:]))}</title>{"".join(parts)}</svg>'
+        f'viewBox="0 0 {width:.0f} {height:.0f}"><title>chunks along {_e(", ".join(dims[-2:]))}</title>'
+        f"{''.join(parts)}</svg>"
     )
     bytes_ = _bytes_of(about)
     each = "" if bytes_ is None else f", {size_text(bytes_ / math.prod(shape) * math.prod(chunks))} each"
@@ -405,7 +426,8 @@ def _variables(cube: Any, names: list[str]) -> str:
         rows += (
             f"<tr><td><b>{_e(name, 60)}</b>{said}{problem}</td><td>{_e(', '.join(v['dims']), 80)}</td>"
             f"<td>{_e(dtype, 24)}{kept}</td><td>{_e(_times(v['chunks']), 60)}</td>"
-            f'<td class="cw-n">{"" if size is None else size_text(size)}</td><td class="cw-s">{_e(v["codecs"], 80)}</td></tr>'
+            f'<td class="cw-n">{"" if size is None else size_text(size)}</td>'
+            f'<td class="cw-s">{_e(v["codecs"], 80)}</td></tr>'
         )
     heads = '<th></th><th>dimensions</th><th>type</th><th>chunk</th><th class="cw-n">values</th><th>codecs</th>'
     table = f'<div class="cw-h">Variables</div><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
@@ -438,8 +460,9 @@ def cube_html(cube: Any) -> str:
 def array_html(array: Any) -> str:
     """An array in a notebook."""
     about, sizes = array._variable, array.sizes
-    dtype = array.dtype
-    html = _head("Array", array.name, [_e(dtype), size_text(math.prod(sizes.values()) * dtype.itemsize)])
+    dtype = _type(array)
+    takes = size_text(math.prod(sizes.values()) * dtype.itemsize) if isinstance(dtype, np.dtype) else ""
+    html = _head("Array", array.name, [_e(dtype), takes])
     html += _chips(sizes) + asked_html(array)
     source = about
     if source is None:
@@ -455,7 +478,8 @@ def array_html(array: Any) -> str:
 
 def _bar(part: float, of: float) -> str:
     share = 0 if of <= 0 else min(1.0, part / of)
-    return f'<span class="cw-bar"><i{" class=cw-much" if part > of else ""} style="width:{100 * share:.1f}%"></i></span>'
+    much = ' class="cw-much"' if part > of else ""
+    return f'<span class="cw-bar"><i{much} style="width:{100 * share:.1f}%"></i></span>'
 
 
 def plan_html(explanation: Any) -> str:
@@ -478,7 +502,8 @@ def plan_html(explanation: Any) -> str:
         )
     heads = '<th>stage</th><th class="cw-n">chunks</th><th>requests</th><th>bytes to decode</th>'
     heads += '<th class="cw-n">read / needed</th><th class="cw-n">partitions</th><th class="cw-n">result</th>'
-    html = _head("Plan", f"{f['requests']:,} requests, {size_text(f['decoded_bytes'])} to decode", ["nothing is read yet"])
+    totals = f"{f['requests']:,} requests, {size_text(f['decoded_bytes'])} to decode"
+    html = _head("Plan", totals, ["nothing is read yet"])
     asked = explanation._asked or f"<pre>{_e(explanation.command, 2000)}</pre>"
     html += f"{asked}<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{_memory(explanation)}"
     return _whole(plan_text(explanation), html)
@@ -486,7 +511,8 @@ def plan_html(explanation: Any) -> str:
 
 def _memory(explanation: Any) -> str:
     """Memory of a plan beside its budget."""
-    memory, budget, threads = explanation.figures.get("memory_bytes"), explanation.budget, explanation.figures["threads"]
+    memory, threads = explanation.figures.get("memory_bytes"), explanation.figures["threads"]
+    budget = explanation.budget
     if memory is None:
         return ""
     of = f" of a budget of {size_text(budget)}" if budget else ""
@@ -502,7 +528,8 @@ def _figures_html(explanation: Any) -> str:
             continue
         is_bytes = key.endswith("_bytes") and isinstance(value, (int, float))
         shown = size_text(value) if is_bytes else _value(value)
-        rows += f'<tr><td class="cw-s">{_e(key.removesuffix("_bytes").replace("_", " "))}</td><td class="cw-n">{shown}</td></tr>'
+        name = _e(key.removesuffix("_bytes").replace("_", " "))
+        rows += f'<tr><td class="cw-s">{name}</td><td class="cw-n">{shown}</td></tr>'
     html = _head("Plan", "", ["nothing is read yet"]) + f"<pre>{_e(explanation.command, 2000)}</pre>"
     return _whole(explanation._figures_text(), f"{html}<table><tbody>{rows}</tbody></table>{_memory(explanation)}")
 
@@ -512,7 +539,8 @@ def table_html(heads: list[str], rows: list[list[str]], count: int, schema: dict
     heads, wide = heads[:_VARIABLES], len(heads)
     numbers = [schema.get(h, "").startswith(("Int", "UInt", "Float")) for h in heads]
     of = lambda i: ' class="cw-n"' if numbers[i] else ""  # noqa: E731
-    head = "".join(f"<th{of(i)}>{_e(h, 60)}<small>{_e(schema.get(h, ''), 40)}</small></th>" for i, h in enumerate(heads))
+    kind = lambda h: f"<small>{_e(schema.get(h, ''), 40)}</small>"  # noqa: E731
+    head = "".join(f"<th{of(i)}>{_e(h, 60)}{kind(h)}</th>" for i, h in enumerate(heads))
     cells = lambda row: "".join(f"<td{of(i)}>{_e(c, 100)}</td>" for i, c in enumerate(row[:_VARIABLES]))  # noqa: E731
     body = "".join(f"<tr>{cells(row)}</tr>" for row in rows)
     said = f"{count:,} row{'' if count == 1 else 's'}" + (f", the first {len(rows)} shown" if count > len(rows) else "")

@@ -103,6 +103,18 @@ class Lazy:
             return values
         return values[cells if isinstance(cells, int) else np.asarray(cells)]
 
+    def _result_labels(self) -> dict[str, np.ndarray]:
+        """Labels of what is left of the dimensions of a statistic."""
+        import json
+
+        from ._results import to_dataset
+
+        attrs, arrays = self._job().outline()
+        about = [(json.loads(text), (text, cells)) for text, cells in arrays]
+        own = {d for a, _ in about if a["is_result"] for d in a["dims"]}
+        found = to_dataset(attrs, [given for a, given in about if not a["is_result"]])
+        return {d: found[d].values for d in found.dims if d in own}
+
     def _pass(self, what: str) -> None:
         if self._query.is_reduced:
             raise ValueRefusedError(
@@ -206,7 +218,7 @@ class Lazy:
         Several give ``NAME_STATISTIC`` each. Missing cells are left out; of nothing but missing cells a statistic is missing,
         also a sum (``min_count=0``: 0).
         """
-        self._pass("reduce")
+        self._pass(statistics if isinstance(statistics, str) else "reduce")
         names = (statistics,) if isinstance(statistics, str) else tuple(statistics)
         for name in names:
             if name not in STATISTICS:

@@ -200,6 +200,7 @@ def _named(ds: xr.Dataset, name: str) -> dict[str, str]:
 
 
 def _blocks(name: str, variable: xr.Variable, given: xr.Variable, attrs: dict[str, Any], is_coord: bool) -> Blocks:
+    import xarray as xr
     from xarray import Variable, conventions
 
     packed = any(k in given.encoding for k in ("scale_factor", "add_offset", "_Unsigned"))
@@ -228,7 +229,9 @@ def _blocks(name: str, variable: xr.Variable, given: xr.Variable, attrs: dict[st
     if dtype.kind in "mM":
         unit = _UNITS[np.datetime_data(dtype)[0]]
         if dtype.kind == "m":
-            attrs |= {"units": unit, "dtype": str(dtype), "_FillValue": np.iinfo(np.int64).min}
+            # xarray tells durations from numbers with a unit by this attribute, once it knows it.
+            knows = hasattr(getattr(xr, "coders", None), "CFTimedeltaCoder")
+            attrs |= {"units": unit, "_FillValue": np.iinfo(np.int64).min} | ({"dtype": str(dtype)} if knows else {})
         else:
             attrs |= {"units": f"{unit} since 1970-01-01", "calendar": "proleptic_gregorian"}
         counts = lambda values: values.astype(dtype, copy=False).view(np.int64)  # noqa: E731

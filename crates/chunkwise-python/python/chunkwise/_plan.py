@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _chunkwise
 from ._html import plan_html, plan_text, size_text
-from ._options import may, threads_of
+from ._options import Limits, may, threads_of
 from ._source import say_left_out
 from .errors import ChunkwiseError, ValueRefusedError
 
@@ -142,17 +142,15 @@ class Plan:
         memory: int | str | None = None,
         threads: int | None = None,
         dtype: Any = None,
-        allow_redecode: bool = False,
-        max_requests: int | None = None,
-        max_bytes: int | str | None = None,
         **output: Any,
     ) -> Plan:
-        """The plan of a lazy result; with ``to`` its output is made ready."""
+        """The plan of a lazy result; with ``to`` its output is made ready, within the limits that are said."""
         from ._output import target
 
         if partitions < 1:
             raise ValueRefusedError("a plan has at least one partition")
         lazy._source.identity  # noqa: B018 - workers check that they open the same cube
+        limits = {name: output.pop(name) for name in Limits.__annotations__ if name in output}
         where = None
         if isinstance(to, dict):
             where = {**to, "job": uuid.uuid4().hex}
@@ -160,13 +158,14 @@ class Plan:
             where = target(to, lazy, dtype=dtype, job=uuid.uuid4().hex, **output)
         if where is not None and where["location"].lower().endswith((".tif", ".tiff", ".nc", ".nc4", ".zip")):
             raise ValueRefusedError(f"`{where['location']}`: several processes write Zarr cubes in folders and object stores")
+        if where is not None:
             where["location"] = _anywhere(where["location"])
         lazy = located_anywhere(lazy)
         job = lazy._job()
         parts = job.parts(int(partitions), where)
         plan = cls(lazy, parts, where, lazy._source.storage, None if dtype is None else np.dtype(dtype).name)
         if where is not None:
-            plan._shared = job.share(where, may(memory, threads, allow_redecode, max_requests, max_bytes))
+            plan._shared = job.share(where, may(memory, threads, **limits))
             plan._work = plan._shared.work()
         return plan
 
@@ -257,7 +256,8 @@ class Plan:
 
         What came is let go, so that results need not be in memory together.
         """
-        states, had = [], set()
+        states: list[tuple[Partition, bytes]] = []
+        had: set[int] = set()
         for partition, result in results:
             self._check(partition)
             if partition.segments is not None:
@@ -275,7 +275,7 @@ class Plan:
 
         ``results`` may come one by one, in any order.
         """
-        from ._results import array_of, names_of, ordered, to_dataset
+        from ._results import array_of, names_of, to_dataset
 
         job = self._lazy._job()
         if self._to is not None:
@@ -297,7 +297,7 @@ class Plan:
         filled = [
             (text, whole[i].reshape(-1).view(np.uint8) if i in whole else cells) for i, (text, cells) in enumerate(arrays)
         ]
-        ds = ordered(to_dataset(attrs, filled), names_of(filled))
+        ds = to_dataset(attrs, filled)
         return self._lazy._of(ds, names_of(filled)) if hasattr(self._lazy, "_of") else ds
 
     def _finish_output(self, job: Any, results: Iterable[tuple[Partition, bytes]]) -> Any:

@@ -96,17 +96,17 @@ class Plot:
 
 def _noted(svg: str, notes: list[str]) -> str:
     """An SVG with notes under it."""
-    found = re.match(r'<svg [^>]*?width="(\d+)" height="(\d+)" viewBox="0 0 \1 \2"', svg)
+    found = re.match(r'(<svg [^>]*?)width="(\d+)" height="(\d+)" viewBox="0 0 \2 \3"', svg)
     if not notes or not found:
         return svg
-    width, height = int(found[1]), int(found[2])
+    width, height = int(found[2]), int(found[3])
     notes = [line for note in notes for line in textwrap.wrap(note, max(20, width // 7))]
     below = 18 * len(notes) + 6
     lines = "".join(
         f'<text x="12" y="{height + 12 + 18 * i}" font-size="12" fill="#5a5a5a">{escape(note)}</text>'
         for i, note in enumerate(notes)
     )
-    head = found[0].replace(f'height="{height}"', f'height="{height + below}"').replace(f" {height}\"", f" {height + below}\"")
+    head = f'{found[1]}width="{width}" height="{height + below}" viewBox="0 0 {width} {height + below}"'
     ground = f'<rect y="{height}" width="{width}" height="{below}" fill="#ffffff"/>'
     return head + svg[found.end() :].replace("</svg>", f"{ground}{lines}</svg>")
 
@@ -137,12 +137,13 @@ def plot(
     explain: bool = False,
     **limits: Unpack[Limits],
 ) -> Any:
-    """A map where the two dimensions of one are left, a chart where one is, bars of ``zones``, a histogram with ``hist=True``.
+    """A map where two dimensions are left, a chart where one is, bars of ``zones``, a histogram with ``hist=True``.
 
     Large maps are made smaller while they are read (``reduce``: `mean`, `mode`, `nearest`), to ``width`` pixels. Colours:
-    ``palette`` (`viridis`, `RdYlGn`, `greens` …, with `_r` turned round), between percentiles ``stretch=(2, 98)`` or the values
-    ``range=(lo, hi)``. ``rgb`` names three bands, variables or formulas. ``outlines`` draws polygons over a map. With ``path``
-    the picture is written (`.png`, `.svg`, `.html`, `.json`) and nothing is given. With ``explain=True`` nothing is read.
+    ``palette`` (`viridis`, `RdYlGn`, `greens` …, with `_r` turned round), between percentiles ``stretch=(2, 98)`` or the
+    values ``range=(lo, hi)``. ``rgb`` names three bands, variables or formulas. ``outlines`` draws polygons over a map.
+    With ``path`` the picture is written (`.png`, `.svg`, `.html`, `.json`) and nothing is given. With ``explain=True``
+    nothing is read.
     """
     # Three bands name what is shown.
     query = lazy._query if rgb is None else replace(lazy._query, variables=())

@@ -53,9 +53,3 @@ def to_dataset(attrs: str, arrays: list[tuple[str, np.ndarray]]) -> xr.Dataset:
 def names_of(arrays: list[tuple[str, np.ndarray]]) -> list[str]:
     """Names of the arrays that are results."""
     return [about["name"] for about in (json.loads(text) for text, _ in arrays) if about["is_result"]]
-
-
-def ordered(ds: xr.Dataset, names: list[str]) -> xr.Dataset:
-    """The Dataset with its results as data variables, in the order of the request."""
-    stray = [name for name in ds.data_vars if name not in names]
-    return ds.set_coords(stray)

@@ -110,7 +110,7 @@ class Source:
         """The open cube, of this process."""
         if self._opened is None or self._pid != os.getpid():
             opened = self._open()
-            if self._identity is not None and opened.identity() != self._identity:
+            if self._identity is not None and self._told_apart(opened) != self._identity:
                 raise ValueRefusedError(
                     f"`{self.location}` is another cube than the one that this plan was made for",
                     "it was written again since: open it anew, and plan anew",
@@ -118,11 +118,22 @@ class Source:
             self._opened, self._pid, self._about = opened, os.getpid(), None
         return self._opened
 
+    def _told_apart(self, opened: Any) -> str:
+        """The identity of a cube: its metadata and labels, and of a folder or file of this machine when it was written."""
+        said = str(opened.identity())
+        root = json.loads(opened.describe())["store"]
+        for name in ("zarr.json", ".zmetadata", ".zgroup", ".zarray", ""):
+            try:
+                return f"{said}-{os.stat(os.path.join(root, name) if name else root).st_mtime_ns}"
+            except OSError:
+                continue
+        return said
+
     @property
     def identity(self) -> str:
         """What tells this cube from another one that lies at the same place."""
         if self._identity is None:
-            self._identity = self.cube.identity()
+            self._identity = self._told_apart(self.cube)
         return self._identity
 
     @property

@@ -31,6 +31,9 @@ def features(given: Any, crs: Any, what: str) -> Iterator[tuple[str, str | None,
     if isinstance(given, (str, os.PathLike)):
         yield path_text(given), text, None
         return
+    if hasattr(given, "_query"):
+        yield _of_cube(given), text, None
+        return
     if text is None and getattr(given, "crs", None) is not None:
         text = _crs_text(given.crs)
     if text is None and hasattr(given, "crs"):
@@ -44,6 +47,16 @@ def features(given: Any, crs: Any, what: str) -> Iterator[tuple[str, str | None,
         with open(path, "w", encoding="utf-8") as file:
             json.dump(collection, file, default=_plain)
         yield path, text, name
+
+
+def _of_cube(array: Any) -> str:
+    """Zones cell by cell, as words name them: `CUBE:VARIABLE`."""
+    variable = getattr(array, "_variable", None)
+    if variable is None or array._query.cells or array._query.mask or array._query.is_reduced:
+        raise ValueRefusedError(
+            "zones of an array are a whole variable", 'a formula over the same cube is text: `zonal("floor(dem / 100)")`'
+        )
+    return f"{array._source.location}:{array.name}"
 
 
 def _plain(value: Any) -> Any:
@@ -126,7 +139,7 @@ def zonal(
     """Statistics of zones, as a table with a row for each zone and label of the dimensions that are left.
 
     ``zones``: a path of polygons (GeoJSON, GeoPackage, FlatGeobuf, GeoParquet, shapefile) or of a GeoTIFF; a GeoDataFrame,
-    GeoJSON, shapely geometries, anything with ``__geo_interface__``; or the name of a variable, ``CUBE:VARIABLE``, or a formula
+    GeoJSON, shapely geometries, anything with ``__geo_interface__``; a variable of a cube (``cube["landcover"]``), its name, ``CUBE:VARIABLE``, or a formula
     whose values are zones. ``touch="coverage"`` weights each cell by the fraction of it that lies in the polygon, as
     exactextract does; `centre` and `all` take whole cells. ``zone_id`` is the property that names them; ``crs`` their CRS, whatever
     they say. With ``path`` the table is written as it comes, with ``explain=True`` nothing is read.
@@ -276,6 +289,10 @@ def compare(
     **limits: Unpack[Limits],
 ) -> Any:
     """Whether two cubes are equal, cell by cell, or where they differ. With ``explain=True`` nothing is read."""
+    for one in (lazy, other):
+        query = getattr(one, "_query", None)
+        if query is not None and (query.formulas or query.mask or query.cells or query.is_reduced):
+            raise ValueRefusedError("cubes are compared whole, not a part or a formula of them", "write it first: `.to_zarr(…)`")
     mine, words = lazy._source.words(), ["compare"]
     theirs = other._source.words() if hasattr(other, "_source") else [path_text(other)]
     words += [mine[0], theirs[0], *mine[1:], *_others(mine[1:], theirs[1:])]

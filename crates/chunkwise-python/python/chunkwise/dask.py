@@ -1,6 +1,6 @@
 """Jobs on a Dask cluster: a task for each partition of a plan, and states merged on the workers.
 
-A task is a few hundred bytes. It opens the cube itself, checks that it is the one that the plan was made for, and computes with
+A task is a kilobyte. It opens the cube itself, checks that it is the one that the plan was made for, and computes with
 the memory and the threads of its worker, so that the graph grows with partitions and not with chunks. Tasks keep nothing
 behind and give the same bytes each time: those of lost workers run again elsewhere, and those that run twice do no harm.
 """
@@ -111,7 +111,15 @@ def to_zarr(
 
 
 def zonal(
-    lazy: Any, client: Client, zones: str, is_temporary: bool, how: Mapping[str, Any], *, memory: Any, threads: Any, progress: Any
+    lazy: Any,
+    client: Client,
+    zones: str,
+    is_temporary: bool,
+    how: Mapping[str, Any],
+    *,
+    memory: Any,
+    threads: Any,
+    progress: Any,
 ) -> Table:
     """The table that ``zonal()`` gives, row for row: each task has some chunks of a dimension that is left."""
     lazy = located_anywhere(lazy)
@@ -125,18 +133,19 @@ def zonal(
     pieces = [pickle.dumps(piece) for cut in cuts for piece in cut.pieces]
     take = _take(client, len(pieces), memory, threads, False)
     name = f"chunkwise-zonal-{take.job}"
+    keys = [(name, i) for i in range(len(pieces))]
     futures = client.map(
-        _zonal_piece, pieces, zones=polygons, how=dict(how), take=take, key=[(name, i) for i in range(len(pieces))],
-        retries=RETRIES, pure=True,
-    )  # fmt: skip
-    found = dict(_gathered(client, take, futures, {f.key: f.key[1] for f in futures}, progress, "zonal"))
-    lengths, tables = zip(*(found[i] for i in range(len(pieces))), strict=True)
+        _zonal_piece, pieces, zones=polygons, how=dict(how), take=take, key=keys, retries=RETRIES, pure=True
+    )
+    numbers = {key: i for i, key in enumerate(keys)}
+    found = dict(_gathered(client, take, futures, numbers, progress, "zonal"))
+    lengths, columns, tables = zip(*(found[i] for i in range(len(pieces))), strict=True)
     rows: list[tuple[int, int, int]] = []
     first = 0
     for cut in cuts:
         rows += cut.rows(lengths[first : first + len(cut.pieces)], first)
         first += len(cut.pieces)
-    return Table(_chunkwise.table_of(list(tables), rows))
+    return Table(_chunkwise.table_of(list(tables) if len(set(columns)) == 1 else _alike(tables), rows))
 
 
 def wanted(client: Client, decoded: int) -> int:
@@ -161,7 +170,8 @@ def _size(client: Client) -> tuple[int, int]:
 def _visible(location: str) -> None:
     if location.startswith("memory:"):
         raise ValueRefusedError(
-            f"`{location}` is in the memory of this process, which workers do not see", "use a folder or a store that they reach"
+            f"`{location}` is in the memory of this process, which workers do not see",
+            "use a folder or a store that they reach",
         )
 
 
@@ -176,12 +186,13 @@ def _figures(lazy: Any, client: Client, limits: Mapping[str, Any]) -> dict[str, 
     _on(client, lazy)
     # Workers have the memory; whether theirs will do is known there.
     figures = lazy.explain(to="none", memory=1 << 60).figures
-    asked = figures["requests"], figures["decoded_bytes"] if figures["encoded_bytes"] is None else figures["encoded_bytes"]
-    names = ("max_requests", "max_bytes")
-    for takes, name, what in zip(asked, names, ("takes {} requests", "reads {} bytes"), strict=True):
+    read = figures["decoded_bytes"] if figures["encoded_bytes"] is None else figures["encoded_bytes"]
+    asked = ((figures["requests"], "max_requests", "takes {} requests"), (read, "max_bytes", "reads {} bytes"))
+    for takes, name, what in asked:
         most = limits.get(name)
         if most is not None and takes > bytes_of(most, name):
-            raise TooMuchError(f"the job {what.format(takes)}, at most {bytes_of(most, name)} are allowed")
+            says = f"the job {what.format(takes)}, at most {bytes_of(most, name)} are allowed"
+            raise TooMuchError(says, f"select less of the cube, or raise `{name}`")
     return figures
 
 
@@ -212,7 +223,7 @@ def _results(
         retries=RETRIES, pure=True,
     )  # fmt: skip
     final: dict[Any, Partition] = {}
-    states: dict[Any, list[tuple[Partition, Future]]] = {}
+    states: dict[Any, list[tuple[Partition, Future[Any]]]] = {}
     for partition, future in zip(parts, futures, strict=True):
         if partition.segments is None:
             final[future.key] = partition
@@ -220,7 +231,7 @@ def _results(
             states.setdefault(partition.key, []).append((partition, future))
     merges = 0
     for level in states.values():
-        level.sort(key=lambda one: one[0].segments)
+        level.sort(key=lambda one: one[0].segments or (0, 0))
         while len(level) > 1:
             above = []
             for group in (level[i : i + FAN_IN] for i in range(0, len(level), FAN_IN)):
@@ -242,7 +253,7 @@ def _results(
 
 
 def _gathered(
-    client: Client, take: Take, futures: list[Future], final: Mapping[Any, Any], progress: Any, what: str
+    client: Client, take: Take, futures: list[Future[Any]], final: Mapping[Any, Any], progress: Any, what: str
 ) -> Iterator[tuple[Any, Any]]:
     """Results of the tasks that are `final`, as they come; what is taken is let go by the workers.
 
@@ -272,6 +283,9 @@ def _gathered(
         _cancel(client, take.job, list(running.values()))
         raise
     finally:
+        # An error holds on to what it passed through, and futures to what workers keep.
+        batch, found, future, result = [], [], None, None
+        running.clear()
         close()
 
 
@@ -280,7 +294,7 @@ def _raise(result: Any) -> None:
         raise result.error
 
 
-def _cancel(client: Client, job: str, futures: Sequence[Future]) -> None:
+def _cancel(client: Client, job: str, futures: Sequence[Future[Any]]) -> None:
     """Cancels tasks, and waits until those that run have ended: they might write."""
     if client.status not in ("running", "connecting"):
         return
@@ -359,7 +373,7 @@ class _Room:
 
 
 def _on_worker(take: Take, work: Any) -> Any:
-    """Does `work` with a share of the worker; with all of it, once its other tasks have ended, where a share is too little.
+    """Does `work` with a share of the worker; where that is too little, with all of it once its other tasks have ended.
 
     Gives what goes wrong, where that would go wrong again. A store that fails may do better the next time.
     """
@@ -386,7 +400,8 @@ def _on_worker(take: Take, work: Any) -> Any:
     except StorageError:
         raise
     except PlanRefusedError as error:
-        error.hint = error.hint or f"a task has {size_text(limits['memory'])} of its worker: give workers more, or say `memory=…`"
+        had = f"a task has {size_text(limits['memory'])} of its worker"
+        error.hint = error.hint or f"{had}: give workers more, or say `memory=…`"
         return Failed(error)
     except ChunkwiseError as error:
         return Failed(error)
@@ -410,10 +425,12 @@ def _run_partition(partition: Partition, *, plan: bytes, take: Take) -> bytes | 
 
 def _merge_states(plan: bytes, partitions: list[Partition], *states: bytes | Failed) -> bytes | Failed:
     """A task: the states of several partitions as one."""
+    given: list[bytes] = []
     for found in states:
         if isinstance(found, Failed):
             return found
-    return _opened(plan).merge(zip(partitions, states, strict=True))[0][1]
+        given.append(found)
+    return _opened(plan).merge(zip(partitions, given, strict=True))[0][1]
 
 
 # --- zones ------------------------------------------------------------------------------------------------------------
@@ -432,10 +449,10 @@ class _Zones:
             with open(path, "rb") as file:
                 return cls(os.path.basename(path), file.read())
         # Of names of variables and formulas there are no files.
-        file, colon, variable = path.rpartition(":")
-        if "://" in path or not (os.path.exists(path) or os.path.exists(file)):
+        other, colon, variable = path.rpartition(":")
+        if "://" in path or not (os.path.exists(path) or os.path.exists(other)):
             return cls(path)
-        return cls(os.path.abspath(path) if os.path.exists(path) else os.path.abspath(file) + colon + variable)
+        return cls(os.path.abspath(path) if os.path.exists(path) else os.path.abspath(other) + colon + variable)
 
     @contextmanager
     def as_file(self) -> Iterator[str]:
@@ -477,13 +494,13 @@ class _Cut:
         return cls([array.isel({dim: slice(a, b)}) for a, b in runs], [b - a for a, b in runs], inner)
 
     def rows(self, tables: Sequence[int], first: int) -> list[tuple[int, int, int]]:
-        """Rows of the pieces' tables in the order of one table, as `(table, from, to)`; `first` is the number of the first."""
+        """Rows of the pieces' tables in the order of one table, as `(table, from, to)`; `first` is that of the first."""
         each = [n * self.inner for n in self.lengths]
         if len(tables) == 1:
             return [(first, 0, tables[0])]
         blocks = {rows // one for rows, one in zip(tables, each, strict=True)}
         if len(blocks) != 1 or any(rows % one for rows, one in zip(tables, each, strict=True)):
-            raise ValueRefusedError("zones that differ along a dimension which is left", "ask for each of them alone: `.isel(…)`")
+            raise ValueRefusedError("the zones differ along a dimension that is left", "ask for each of them alone: `.isel(…)`")
         return [(first + i, b * one, (b + 1) * one) for b in range(blocks.pop()) for i, one in enumerate(each)]
 
 
@@ -499,16 +516,34 @@ def _borders(array: Any, dim: str) -> list[int]:
     return [0, *(i for i in range(1, len(cells)) if cells[i] // chunk != cells[i - 1] // chunk), len(cells)]
 
 
-def _zonal_piece(piece: bytes, *, zones: _Zones, how: dict[str, Any], take: Take) -> tuple[int, bytes] | Failed:
-    """A task: the table of some cells, and how many rows it has."""
+def _zonal_piece(
+    piece: bytes, *, zones: _Zones, how: dict[str, Any], take: Take
+) -> tuple[int, tuple[str, ...], bytes] | Failed:
+    """A task: how many rows the table of some cells has, its columns, and the table."""
 
-    def work(memory: int, threads: int, progress: Any) -> tuple[int, bytes]:
+    def work(memory: int, threads: int, progress: Any) -> tuple[int, tuple[str, ...], bytes]:
         array = pickle.loads(piece)
         # Opens it, and checks that it is the same cube still.
         array._source.cube  # noqa: B018
         with zones.as_file() as path:
             table = run([*zonal_words(array, path, **how), *resources(memory, threads)], progress=progress)[3]
         assert table is not None, "`zonal` gives a table"
-        return len(table), table._columns.to_ipc()
+        return len(table), tuple(table.columns), table._columns.to_ipc()
 
     return _on_worker(take, work)
+
+
+def _alike(tables: Sequence[bytes]) -> list[bytes]:
+    """Tables with the columns of all of them, in the order in which they come: variables may have other dimensions."""
+    import pyarrow as pa
+
+    read = [pa.ipc.open_stream(table).read_all() for table in tables]
+    whole = pa.concat_tables(read, promote_options="permissive")
+    found, at = [], 0
+    for part in read:
+        with pa.BufferOutputStream() as out:
+            with pa.ipc.new_stream(out, whole.schema) as stream:
+                stream.write_table(whole.slice(at, len(part)))
+            found.append(out.getvalue().to_pybytes())
+        at += len(part)
+    return found

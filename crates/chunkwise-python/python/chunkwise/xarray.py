@@ -189,7 +189,7 @@ def _variable(source: Source, about: Mapping[str, Any]) -> xr.Variable:
     given = zip(about["chunks"], array.shape, strict=True)
     chunks = tuple(tuple(c) if isinstance(c, list) else min(c, n) or 1 for c, n in given)
     is_zarr = source.about["form"] is None
-    encoding: dict[str, Any] = {}
+    encoding: dict[str, Any] = {"dtype": array.dtype} if array.dtype.kind == "T" else {}
     if is_zarr or chunks != array.shape:
         encoding["preferred_chunks"] = dict(zip(array.dims, chunks, strict=True))
     if is_zarr:
@@ -346,14 +346,15 @@ def _place(bottom: Any) -> tuple[str, dict[str, Any], str] | None:
     if isinstance(bottom, EngineArray):
         return bottom.source.location, bottom.source.storage, bottom.name
     array = bottom.get_array()
-    store: Any = array.store
+    # zarr-python 2 keeps chunks apart from consolidated metadata.
+    store: Any = getattr(array, "chunk_store", None) or array.store
     group, _, name = array.path.rpartition("/")
     kind, options = type(store).__name__, {}
     if kind == "LocalStore":
         where = str(store.root)
-    elif kind == "ZipStore":
+    elif kind in ("ZipStore", "DirectoryStore", "NestedDirectoryStore"):
         where = str(store.path)
-    elif kind == "FsspecStore":
+    elif kind in ("FsspecStore", "FSStore"):
         protocol = store.fs.protocol if isinstance(store.fs.protocol, str) else store.fs.protocol[0]
         if protocol in ("http", "https"):
             where = store.path

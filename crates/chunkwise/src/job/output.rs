@@ -190,7 +190,9 @@ impl Prepared {
         let mut attrs = cube.cube.attrs.clone();
         self.place_group(cube, &mut attrs);
         keep_references(&mut attrs, |n| names.iter().any(|m| m == n));
-        append_history(&mut attrs, &options.history);
+        if !options.history.is_empty() {
+            append_history(&mut attrs, &options.history);
+        }
         let output = Output {
             place: options.place.clone(),
             group: String::new(),

@@ -322,6 +322,10 @@ fn borders(stages: &[Stage], d: usize, target: &schedule::Target) -> Vec<u64> {
     let unit = schedule::unit(last, d, target);
     let dim = &last.dims[d];
     let starts = (1..dim.cuts.count()).map(|i| dim.cuts.start(i));
+    // What lies in one chunk is decoded once.
+    if dim.cuts.count() == 1 {
+        return vec![0, len];
+    }
     let mut found = vec![0];
     match starts.clone().any(|c| c % unit == 0) {
         true => found.extend(starts.filter(|c| c % unit == 0)),

@@ -9,6 +9,7 @@ use bytemuck::pod_read_unaligned;
 use chunkwise_core::cf::time::{TimeAxis, TimeError, TimeUnits, is_time_units};
 use chunkwise_core::cube::{ChunkSizes, DataType, Labels, TextKind, Variable};
 use chunkwise_core::dtype::{DType, Element, ForElement};
+use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -121,6 +122,29 @@ impl OpenCube {
     pub fn overhead(&self) -> (u64, u64) {
         let cache = &self.label_cache;
         (cache.requests.load(Ordering::Relaxed), cache.bytes.load(Ordering::Relaxed))
+    }
+
+    /// What tells this cube from another one of its place: a hash of its metadata, and of the labels of dimensions of no
+    /// more than 65,536 cells. Cells are not among it.
+    ///
+    /// # Errors
+    /// Labels that cannot be read.
+    pub fn identity(&self) -> Result<String, OpenError> {
+        let mut hash = Sha256::new();
+        let mut add = |text: &str| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        };
+        for variable in self.cube.variables.values() {
+            add(&serde_json::to_string(variable).unwrap_or_default());
+        }
+        for (dim, &length) in &self.cube.dims {
+            add(dim);
+            if length <= 1 << 16 && self.cube.coordinate(dim).is_some() {
+                add(&serde_json::to_string(&*self.labels(dim)?).unwrap_or_default());
+            }
+        }
+        Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Bounds the memory of the process: labels that would take more are refused before they are read.

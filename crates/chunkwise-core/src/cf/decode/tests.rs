@@ -60,6 +60,16 @@ fn times_are_missing_at_their_smallest_count() {
     assert!(found.packing.is_none());
 }
 
+/// As xarray 2026.9.0 writes `timedelta64` with a gap: `int64`, no mark.
+#[test]
+fn a_duration_that_xarray_stores_without_a_mark_has_one() {
+    let stored = DataType::Number(DType::Int64);
+    let found = |a| Decoding::from_attrs(&stored, None, &attrs(a), 3).unwrap().missing.marks;
+    assert_eq!(found(json!({"dtype": "timedelta64[ns]", "units": "nanoseconds"})), [Scalar::Int(i64::MIN)]);
+    assert_eq!(found(json!({"units": "days since 2000-01-01"})), [Scalar::Int(i64::MIN)]);
+    assert_eq!(found(json!({"units": "days"})), []);
+}
+
 /// `xarray.open_zarr(decode_times=False)` 2026.9.0 over zarr-python 3.1.6, on arrays written by the latter.
 #[test]
 fn stored_values_read_as_in_xarray() {
