@@ -68,6 +68,9 @@ class Source:
         `index`: their number; `text`: a list; `time`: microseconds since 1970; else an array.
         """
 
+    def text(self, name: str) -> list[str]:
+        """The cells of a variable of text."""
+
     def resolve(
         self, asked: Sequence[tuple[str, str, Sequence[str | None]]]
     ) -> dict[str, int | tuple[int, int, int] | NDArray[np.uint64]]:
@@ -165,6 +168,9 @@ class Table:
         text is a list.
         """
 
+    def to_ipc(self) -> bytes:
+        """The table as a stream of Arrow IPC."""
+
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """The Arrow PyCapsule interface. A schema that is asked for may be ignored, as it says."""
 
@@ -188,6 +194,9 @@ def merge(results: Sequence[bytes]) -> bytes:
 
 def cells(result: bytes) -> list[tuple[int, NDArray[np.uint8]]]:
     """The arrays of a result of cells: the number of each, and its bytes."""
+
+def table_of(parts: Sequence[bytes], rows: Sequence[tuple[int, int, int]]) -> Table:
+    """Rows of tables in one: `(part, from, to)` of the parts that `to_ipc` gave, in this order."""
 
 def write_region(
     location: str,

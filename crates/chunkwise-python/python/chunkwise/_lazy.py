@@ -113,7 +113,7 @@ class Lazy:
         about = [(json.loads(text), (text, cells)) for text, cells in arrays]
         own = {d for a, _ in about if a["is_result"] for d in a["dims"]}
         found = to_dataset(attrs, [given for a, given in about if not a["is_result"]])
-        return {d: found[d].values for d in found.dims if d in own}
+        return {str(d): found[d].values for d in found.dims if d in own}
 
     def _pass(self, what: str) -> None:
         if self._query.is_reduced:

@@ -134,13 +134,13 @@ class Blocks:
 
     def _computed(self, index: tuple[int, ...]) -> np.ndarray:
         """One block of a Dask array, and of its graph no more than this block needs, in this thread."""
-        import dask
+        from dask.base import optimize
         from dask.local import get_sync
         from dask.optimization import cull
 
         with self._lock:
             if self._graph is None:
-                (array,) = dask.optimize(self._dask)
+                (array,) = optimize(self._dask)
                 self._graph, self._key = dict(array.__dask_graph__()), array.name
         needed, _ = cull(self._graph, [(self._key, *index)])
         return np.asarray(get_sync(needed, (self._key, *index)))
