@@ -118,6 +118,20 @@ def test_zones_follow_formulas_masks_and_selections(cube, fields):
     assert found["variable"].unique().tolist() == ["w"]
 
 
+def test_zones_may_be_a_variable_of_a_cube(cube, fields, tmp_path):
+    burnt = cube.rasterize(fields, tmp_path / "zones.zarr", zone_id="name")
+    name = next(iter(burnt))
+    found = cube["v"].zonal(burnt[name], ["mean", "count"]).to_pandas()
+    centre = cube["v"].zonal(fields, ["mean", "count"], zone_id="name", touch="centre").to_pandas()
+    # In flag meanings a blank would end a name.
+    centre["zone"] = centre["zone"].str.replace(" ", "_")
+    both = found.merge(centre, on=["zone", "time"], suffixes=("", "_of_polygons"))
+    # Where polygons overlap, a cell of the raster is of one of them.
+    whole = both[both["count"] == both["count_of_polygons"]]
+    assert len(whole) > 9
+    np.testing.assert_allclose(whole["mean"], whole["mean_of_polygons"], rtol=1e-12)
+
+
 def test_what_reads_arrow_reads_tables(cube, fields):
     table = cube["v"].zonal(fields, ["mean", "count"])
     assert table.schema == {"variable": "Utf8", "zone": "Int64", "time": "Timestamp(µs)", "mean": "Float64", "count": "UInt64"}

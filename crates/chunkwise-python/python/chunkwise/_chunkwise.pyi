@@ -11,6 +11,26 @@ from typing import Any, Literal, Protocol, TypedDict, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "__version__",
+    "Source",
+    "Job",
+    "Shared",
+    "Table",
+    "open",
+    "open_mapping",
+    "merge",
+    "cells",
+    "write_region",
+    "forget_memory",
+    "call",
+    "commands",
+    "main",
+    "mask",
+    "table_of",
+    "default_memory",
+]
+
 __version__: str
 
 class _Progress(Protocol):
