@@ -30,11 +30,15 @@ pub(crate) fn interrupted() -> &'static AtomicBool {
     call::here(|call| call.cancel).unwrap_or_else(|| &STOP)
 }
 
-/// Sets [`interrupted`] at the first SIGINT or SIGTERM; the second ends the process at once.
+/// Sets [`interrupted`] at the first SIGINT or SIGTERM; the second ends the process at once. Once for a process.
 ///
 /// # Errors
 /// The system refuses the handlers.
 pub(crate) fn watch_signals() -> Result<(), Failed> {
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if WATCHED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     // So that a file that grows past the limit is an error of its write, and not the end of the process.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(|e| Failed::of(Signals { source: e }))?;
     for signal in [SIGINT, SIGTERM] {

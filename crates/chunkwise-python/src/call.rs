@@ -18,7 +18,7 @@ pub(crate) fn call(
     let answer = wait(py, progress, move |watch| {
         let own = watch.clone();
         let progress: chunkwise_cli::Progress = Arc::new(move |done, of| own.tell(done, of));
-        Ok(chunkwise_cli::call(Call { words, cancel: watch.cancel, progress: Some(progress) })?)
+        Ok(chunkwise_cli::call(Call { words, cancel: watch.cancel(), progress: Some(progress) })?)
     })?;
     Ok((answer.code, answer.text, answer.notes, answer.table.map(|columns| Table { columns })))
 }
@@ -32,6 +32,7 @@ pub(crate) fn commands() -> String {
 /// The command line itself, of these words; gives its exit code.
 #[pyfunction]
 pub(crate) fn main(py: Python<'_>, words: Vec<OsString>) -> u8 {
+    ::chunkwise::memory::be_host();
     py.detach(|| chunkwise_cli::main_with(words))
 }
 

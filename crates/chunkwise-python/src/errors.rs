@@ -2,6 +2,7 @@
 
 use chunkwise::error::OpenError;
 use chunkwise::job::JobError;
+use chunkwise::store::secret::mask;
 use chunkwise_cli::{Failed, Kind};
 use pyo3::prelude::*;
 use std::error::Error;
@@ -51,19 +52,16 @@ impl From<Failed> for Told {
             Kind::Usage => "usage",
             _ => "other",
         };
-        let hint = failed.hint().map(|hint| hint.to_string());
+        let hint = failed.hint().map(|hint| mask(&hint));
         Told { kind, message: failed.message(), hint }
     }
 }
 
-macro_rules! told {
-    ($($error:ty),*) => { $(impl From<$error> for Told {
-        fn from(error: $error) -> Told {
-            Failed::from(error).into()
-        }
-    })* };
+impl From<OpenError> for Told {
+    fn from(error: OpenError) -> Told {
+        Failed::from(error).into()
+    }
 }
-told!(OpenError);
 
 impl From<JobError> for Told {
     fn from(error: JobError) -> Told {

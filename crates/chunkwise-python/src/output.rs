@@ -2,17 +2,20 @@
 
 use crate::errors::Told;
 use crate::request::element;
+use crate::wait::wait;
 use chunkwise::export::{Export, FileFormat};
-use chunkwise::job::Prepared;
 use chunkwise::job::output::OutputOptions;
 use chunkwise::job::parts::SharedOutput;
+use chunkwise::job::{JobError, Prepared};
 use chunkwise::open::OpenCube;
 use chunkwise::store::StorageOptions;
 use chunkwise::write::{Existing, Place, WriteError, ZarrVersion, lies_within};
 use chunkwise_cli::Failed;
 use pyo3::prelude::*;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Where a result goes, as Python says it.
 #[derive(Clone, Debug, FromPyObject)]
@@ -83,17 +86,25 @@ impl To {
     }
 }
 
+/// How long an output waits for parts that still run before it is finished or removed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// An output that several processes write.
 #[pyclass(frozen, module = "chunkwise._chunkwise")]
 #[derive(Debug)]
 pub(crate) struct Shared {
-    options: OutputOptions,
-    output: Mutex<Option<SharedOutput>>,
+    options: Arc<OutputOptions>,
+    /// Parts that run hold the output too.
+    output: Arc<Mutex<Option<Arc<SharedOutput>>>>,
 }
 
 impl Shared {
     pub(crate) fn new(options: OutputOptions, output: SharedOutput) -> Shared {
-        Shared { options, output: Mutex::new(Some(output)) }
+        Shared { options: Arc::new(options), output: Arc::new(Mutex::new(Some(Arc::new(output)))) }
+    }
+
+    fn get(&self) -> Option<Arc<SharedOutput>> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Does `work` with the output.
@@ -101,24 +112,35 @@ impl Shared {
         &self,
         work: impl FnOnce(&OutputOptions, &SharedOutput) -> Result<T, Told>,
     ) -> Result<T, Told> {
-        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*output {
-            Some(output) => work(&self.options, output),
+        match self.get() {
+            Some(output) => work(&self.options, &output),
             None => Err(Told::value("the output is closed")),
         }
     }
 
-    fn end<T>(
+    /// Ends the output, once no part holds it any more.
+    fn end<T: Send + 'static>(
         &self,
         py: Python<'_>,
-        end: impl FnOnce(SharedOutput) -> Result<T, chunkwise::job::JobError> + Send,
-    ) -> PyResult<()>
-    where
-        T: Send,
-    {
-        let taken = self.output.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(output) = taken else { return Ok(()) };
-        py.detach(|| end(output)).map(|_| ()).map_err(|e| Told::from(e).raise(py))
+        end: impl FnOnce(SharedOutput) -> Result<T, JobError> + Send + 'static,
+    ) -> PyResult<()> {
+        let output = self.output.clone();
+        wait(py, None, move |watch| {
+            let taken = || output.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let until = Instant::now() + PATIENCE;
+            let Some(mut held) = taken() else { return Ok(()) };
+            loop {
+                match Arc::try_unwrap(held) {
+                    Ok(own) => return end(own).map(|_| ()).map_err(Told::from),
+                    Err(back) if Instant::now() > until || watch.cancel().load(Ordering::Relaxed) => {
+                        *output.lock().unwrap_or_else(PoisonError::into_inner) = Some(back);
+                        return Err(Told::value("parts of the output still run"));
+                    }
+                    Err(back) => held = back,
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        })
     }
 }
 
@@ -126,13 +148,7 @@ impl Shared {
 impl Shared {
     /// The folder in which it is written until it is complete; `None` in other stores.
     fn work(&self) -> Option<String> {
-        let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        output.as_ref().and_then(SharedOutput::work).map(|work| work.display().to_string())
-    }
-
-    /// Ends the work of one process.
-    fn leave(&self, py: Python<'_>) -> PyResult<()> {
-        self.end(py, SharedOutput::leave)
+        self.get().and_then(|output| output.work()).map(|work| work.display().to_string())
     }
 
     /// Makes a cube of it.

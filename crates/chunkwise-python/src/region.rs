@@ -23,7 +23,7 @@ impl ForElement for Work<'_> {
     type Output = Result<(u64, u64, u64), Told>;
     fn run<T: Element>(self) -> Self::Output {
         let size = size_of::<T>();
-        if self.bytes.len() % size != 0 {
+        if !self.bytes.len().is_multiple_of(size) {
             return Err(Told::value("the block is no whole number of cells"));
         }
         // What Python gives need not be aligned.

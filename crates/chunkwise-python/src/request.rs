@@ -168,7 +168,7 @@ impl Job {
     }
 
     fn run_options(&self, watch: &Watch) -> RunOptions {
-        RunOptions { ddof: self.ddof, min_count: self.min_count, cancel: watch.cancel }
+        RunOptions { ddof: self.ddof, min_count: self.min_count, cancel: watch.cancel() }
     }
 
     /// Whether the plan stays within what may be asked of the store.
@@ -187,11 +187,10 @@ impl Job {
     fn counted<T>(
         &self,
         watch: &Watch,
-        plan: &Planned,
+        leaves: u64,
         work: impl FnOnce(&Counters, &RunOptions) -> Result<T, Told>,
     ) -> Result<(T, String), Told> {
         let counters = Counters::default();
-        let leaves = self.prepared.leaves(plan);
         let ended = std::sync::atomic::AtomicBool::new(false);
         let result = std::thread::scope(|scope| {
             let watcher = scope.spawn(|| {
@@ -268,7 +267,7 @@ impl Job {
             let options = in_memory(dtype.as_deref())?;
             let plan = job.prepared.plan_arrays(&job.cube, &options, may.limits())?;
             job.check(&plan, may)?;
-            job.counted(watch, &plan, |counters, run| {
+            job.counted(watch, job.prepared.leaves(&plan), |counters, run| {
                 Ok(job.prepared.run_arrays(&job.cube, &options, &plan, counters, run)?)
             })
         })?;
@@ -291,14 +290,14 @@ impl Job {
             let Some(to) = to else {
                 let plan = job.prepared.plan(&job.cube, &job.targets(None)?, may.limits())?;
                 job.check(&plan, may)?;
-                return job.counted(watch, &plan, |counters, run| {
+                return job.counted(watch, job.prepared.leaves(&plan), |counters, run| {
                     Ok(job.prepared.run_dry(&job.cube, &plan, counters, run)?)
                 });
             };
             let (options, export): (OutputOptions, Option<Export>) = to.options(&job.cube, &job.prepared)?;
             let plan = job.prepared.plan(&job.cube, &job.targets(Some(&options))?, may.limits())?;
             job.check(&plan, may)?;
-            job.counted(watch, &plan, |counters, run| {
+            job.counted(watch, job.prepared.leaves(&plan), |counters, run| {
                 job.prepared.write(&job.cube, &options, &plan, counters, run)?;
                 match export {
                     None => Ok(()),
@@ -318,7 +317,7 @@ impl Job {
         let (table, _) = wait(py, progress, move |watch| {
             let plan = job.prepared.plan_records(&job.cube, may.limits())?;
             job.check(&plan, may)?;
-            job.counted(watch, &plan, |counters, run| {
+            job.counted(watch, job.prepared.leaves(&plan), |counters, run| {
                 let records = job.prepared.records(&job.cube, &plan, counters, run)?;
                 Table::of(&job.cube, &records)
             })
@@ -358,18 +357,17 @@ impl Job {
         let job = self.clone();
         let bytes = wait(py, progress, move |watch| {
             let part = part_of(&part)?;
-            let counters = Counters::default();
-            let run = job.run_options(watch);
-            let result = match shared {
+            let leaves = job.prepared.leaves_of(&part);
+            let (result, _) = job.counted(watch, leaves, |counters, run| match shared {
                 None => {
                     let options = in_memory(dtype.as_deref())?;
-                    job.prepared.run_part(&job.cube, &part, (&options, None), may.limits(), &counters, &run)?
+                    Ok(job.prepared.run_part(&job.cube, &part, (&options, None), may.limits(), counters, run)?)
                 }
                 Some(shared) => shared.get().with(|options, shared| {
                     let to = (options, Some(shared));
-                    Ok(job.prepared.run_part(&job.cube, &part, to, may.limits(), &counters, &run)?)
-                })?,
-            };
+                    Ok(job.prepared.run_part(&job.cube, &part, to, may.limits(), counters, run)?)
+                }),
+            })?;
             to_bytes(&result)
         })?;
         Ok(PyBytes::new(py, &bytes))

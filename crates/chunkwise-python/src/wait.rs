@@ -4,7 +4,7 @@ use crate::errors::Told;
 use pyo3::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Between two looks for an interrupt.
 const LOOK: Duration = Duration::from_millis(50);
@@ -14,27 +14,51 @@ const PATIENCE: Duration = Duration::from_millis(800);
 /// Flags that are no one's: as many are made as there are works at one time.
 static FREE: Mutex<Vec<&'static AtomicBool>> = Mutex::new(Vec::new());
 
+/// A flag that is set when work is to end; it is free for other work once no one holds it any more.
+#[derive(Debug)]
+struct Flag(&'static AtomicBool);
+
+impl Flag {
+    fn take() -> Flag {
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let flag = free.unwrap_or_else(|| Box::leak(Box::new(AtomicBool::new(false))));
+        flag.store(false, Ordering::Relaxed);
+        Flag(flag)
+    }
+}
+
+impl Drop for Flag {
+    fn drop(&mut self) {
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self.0);
+    }
+}
+
 /// What work is told, and tells.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
-    /// Set when the work is to end.
-    pub(crate) cancel: &'static AtomicBool,
+    flag: Arc<Flag>,
     /// Parts done, and of how many.
-    pub(crate) done: Arc<(AtomicU64, AtomicU64)>,
+    done: Arc<(AtomicU64, AtomicU64)>,
 }
 
 impl Watch {
     fn new() -> Watch {
-        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let cancel = free.unwrap_or_else(|| Box::leak(Box::new(AtomicBool::new(false))));
-        cancel.store(false, Ordering::Relaxed);
-        Watch { cancel, done: Arc::default() }
+        Watch { flag: Arc::new(Flag::take()), done: Arc::default() }
+    }
+
+    /// Set when the work is to end; to be read no longer than the watch lives.
+    pub(crate) fn cancel(&self) -> &'static AtomicBool {
+        self.flag.0
     }
 
     /// Says how far the work is.
     pub(crate) fn tell(&self, done: u64, of: u64) {
         self.done.0.store(done, Ordering::Relaxed);
         self.done.1.store(of, Ordering::Relaxed);
+    }
+
+    fn told(&self) -> (u64, u64) {
+        (self.done.0.load(Ordering::Relaxed), self.done.1.load(Ordering::Relaxed))
     }
 }
 
@@ -45,7 +69,8 @@ struct Slot<T> {
 }
 
 /// Does `work` on a thread of its own and waits, with the interpreter free for others. An interrupt (`KeyboardInterrupt`
-/// in the main thread) ends both. `progress` is called with the parts done and their number.
+/// in the main thread) ends both. `progress` is called with the parts done and their number, again and again; what it
+/// raises ends both too.
 pub(crate) fn wait<T: Send + 'static>(
     py: Python<'_>,
     progress: Option<Py<PyAny>>,
@@ -58,7 +83,6 @@ pub(crate) fn wait<T: Send + 'static>(
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&own)));
         *into.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         into.came.notify_all();
-        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(own.cancel);
     };
     std::thread::Builder::new().name("chunkwise".to_owned()).spawn(run)?;
     let take = |most: Duration| {
@@ -68,34 +92,25 @@ pub(crate) fn wait<T: Send + 'static>(
             waited.unwrap_or_else(PoisonError::into_inner).0.take()
         })
     };
-    let mut told = (0, 0);
+    let look = || -> PyResult<()> {
+        py.check_signals()?;
+        match &progress {
+            Some(progress) => progress.call1(py, watch.told()).map(|_| ()),
+            None => Ok(()),
+        }
+    };
     let result = loop {
         if let Some(result) = take(LOOK) {
             break result;
         }
-        let look = || -> PyResult<()> {
-            py.check_signals()?;
-            let now = (watch.done.0.load(Ordering::Relaxed), watch.done.1.load(Ordering::Relaxed));
-            if now != told {
-                told = now;
-                if let Some(progress) = &progress {
-                    progress.call1(py, now)?;
-                }
-            }
-            Ok(())
-        };
-        if let Err(error) = {
-            let mut look = look;
-            look()
-        } {
-            watch.cancel.store(true, Ordering::Relaxed);
-            let until = Instant::now() + PATIENCE;
-            take(until.saturating_duration_since(Instant::now()));
+        if let Err(error) = look() {
+            watch.cancel().store(true, Ordering::Relaxed);
+            take(PATIENCE);
             return Err(error);
         }
     };
     if let Some(progress) = &progress {
-        let all = watch.done.1.load(Ordering::Relaxed);
+        let (_, all) = watch.told();
         progress.call1(py, (all, all))?;
     }
     match result {

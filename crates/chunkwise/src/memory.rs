@@ -16,6 +16,11 @@ pub fn be_guest() {
     GUEST.store(true, Ordering::Relaxed);
 }
 
+/// Says that the process is this program's own after all.
+pub fn be_host() {
+    GUEST.store(false, Ordering::Relaxed);
+}
+
 fn is_guest() -> bool {
     GUEST.load(Ordering::Relaxed)
 }

@@ -80,16 +80,16 @@ class Source:
         """What the cube has, as JSON: dimensions, attributes, variables, groups, CRS."""
 
     def identity(self) -> str:
-        """What tells this cube from another of the same place: a hash of its metadata, and of the labels of small dimensions."""
+        """What tells this cube from another one of its place: a hash of its metadata and labels."""
+
+    def text(self, name: str) -> list[str]:
+        """The text of a variable, whole."""
 
     def labels(self, dim: str) -> tuple[Literal["index", "integer", "number", "text", "time"], str | None, Any]:
         """The labels of a dimension: what they are, their calendar, and the labels.
 
         `index`: their number; `text`: a list; `time`: microseconds since 1970; else an array.
         """
-
-    def text(self, name: str) -> list[str]:
-        """The cells of a variable of text."""
 
     def resolve(
         self, asked: Sequence[tuple[str, str, Sequence[str | None]]]
@@ -163,9 +163,6 @@ class Shared:
 
     def work(self) -> str | None:
         """The folder in which it is written until it is complete; `None` in other stores."""
-
-    def leave(self) -> None:
-        """Ends the work of one process."""
 
     def finish(self) -> None:
         """Makes a cube of it."""

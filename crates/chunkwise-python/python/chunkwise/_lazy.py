@@ -345,6 +345,9 @@ class Lazy:
         dtype: Any = None,
         **limits: Unpack[Limits],
     ) -> tuple[str, list[tuple[str, np.ndarray]]]:
+        from ._results import require_xarray
+
+        require_xarray()
         told, close = progress_of(progress, str(self._name() or "chunkwise"))
         try:
             (attrs, arrays), counted = self._job().compute(

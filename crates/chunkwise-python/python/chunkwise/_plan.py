@@ -218,11 +218,7 @@ class Plan:
         shared = None
         if self._to is not None and partition.segments is None:
             shared = self._shared or self._join(job)
-        try:
-            return bytes(job.run_part(partition._part, limits, shared, self._dtype, progress))
-        finally:
-            if shared is not None and shared is not self._shared:
-                shared.leave()
+        return bytes(job.run_part(partition._part, limits, shared, self._dtype, progress))
 
     def _join(self, job: Any) -> Any:
         assert self._to is not None, "only outputs are joined"

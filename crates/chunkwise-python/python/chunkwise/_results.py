@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 _MARKS = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
 
 
+def require_xarray() -> None:
+    """Says what to install before a job runs whose result could not be given."""
+    try:
+        import xarray  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "results are given as xarray has them: `pip install \"chunkwise[xarray]\"`; `to_zarr`, `to_table` and `plot` do without"
+        ) from error
+
+
 def array_of(about: dict[str, Any], cells: np.ndarray) -> np.ndarray:
     """Bytes as an array: the same memory."""
     return cells.view(np.dtype(about["dtype"])).reshape(about["shape"])
@@ -40,13 +50,7 @@ def to_dataset(attrs: str, arrays: list[tuple[str, np.ndarray]]) -> xr.Dataset:
             else:
                 own["_FillValue"] = values.dtype.type(mark)
         variables[about["name"]] = xr.Variable(about["dims"], values, own, encoding)
-    whole_attrs = json.loads(attrs)
-    # What is only computed leaves no line in the history.
-    if not whole_attrs.get("history", "-").strip("\n"):
-        del whole_attrs["history"]
-    elif "history" in whole_attrs:
-        whole_attrs["history"] = whole_attrs["history"].removesuffix("\n")
-    whole = xr.Dataset(variables, attrs=whole_attrs)
+    whole = xr.Dataset(variables, attrs=json.loads(attrs))
     return xr.decode_cf(whole, decode_coords="all").load()
 
 

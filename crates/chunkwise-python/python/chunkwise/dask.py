@@ -139,13 +139,13 @@ def zonal(
     )
     numbers = {key: i for i, key in enumerate(keys)}
     found = dict(_gathered(client, take, futures, numbers, progress, "zonal"))
-    lengths, columns, tables = zip(*(found[i] for i in range(len(pieces))), strict=True)
+    lengths, tables = zip(*(found[i] for i in range(len(pieces))), strict=True)
     rows: list[tuple[int, int, int]] = []
     first = 0
     for cut in cuts:
         rows += cut.rows(lengths[first : first + len(cut.pieces)], first)
         first += len(cut.pieces)
-    return Table(_chunkwise.table_of(list(tables) if len(set(columns)) == 1 else _alike(tables), rows))
+    return Table(_chunkwise.table_of(list(tables), rows))
 
 
 def wanted(client: Client, decoded: int) -> int:
@@ -518,32 +518,17 @@ def _borders(array: Any, dim: str) -> list[int]:
 
 def _zonal_piece(
     piece: bytes, *, zones: _Zones, how: dict[str, Any], take: Take
-) -> tuple[int, tuple[str, ...], bytes] | Failed:
-    """A task: how many rows the table of some cells has, its columns, and the table."""
+) -> tuple[int, bytes] | Failed:
+    """A task: how many rows the table of some cells has, and the table."""
 
-    def work(memory: int, threads: int, progress: Any) -> tuple[int, tuple[str, ...], bytes]:
+    def work(memory: int, threads: int, progress: Any) -> tuple[int, bytes]:
         array = pickle.loads(piece)
         # Opens it, and checks that it is the same cube still.
         array._source.cube  # noqa: B018
         with zones.as_file() as path:
             table = run([*zonal_words(array, path, **how), *resources(memory, threads)], progress=progress)[3]
         assert table is not None, "`zonal` gives a table"
-        return len(table), tuple(table.columns), table._columns.to_ipc()
+        return len(table), table._columns.to_ipc()
 
     return _on_worker(take, work)
 
-
-def _alike(tables: Sequence[bytes]) -> list[bytes]:
-    """Tables with the columns of all of them, in the order in which they come: variables may have other dimensions."""
-    import pyarrow as pa
-
-    read = [pa.ipc.open_stream(table).read_all() for table in tables]
-    whole = pa.concat_tables(read, promote_options="permissive")
-    found, at = [], 0
-    for part in read:
-        with pa.BufferOutputStream() as out:
-            with pa.ipc.new_stream(out, whole.schema) as stream:
-                stream.write_table(whole.slice(at, len(part)))
-            found.append(out.getvalue().to_pybytes())
-        at += len(part)
-    return found

@@ -107,14 +107,14 @@ class EngineArray(BackendArray):
         return found.view(self.dtype) if is_count else found.astype(self.dtype)
 
     def _read_text(self, key: tuple[Any, ...]) -> np.ndarray:
-        """Text comes as labels, or beside a variable that it describes."""
+        """Text, all of which is read."""
         about = self.source.variable(self.name)
         if about["role"] == "dimension":
             values = np.asarray(self.source.labels(self.name)[2], dtype=object)
         elif about["role"] == "grid_mapping":
             values = np.zeros(self.shape, self.dtype)
         else:
-            values = self._beside()
+            values = np.asarray(self.source.cube.text(self.name), dtype=object)
         if self.dtype.kind == "S" and values.dtype.kind != "S":
             values = np.char.encode(values.astype(np.str_), "utf-8")
         values = values.reshape(self.shape).astype(self.dtype)
@@ -122,17 +122,6 @@ class EngineArray(BackendArray):
         for axis in reversed(range(values.ndim)):
             values = values[(slice(None),) * axis + (key[axis],)]
         return values
-
-    def _beside(self) -> np.ndarray:
-        for about in self.source.about["variables"]:
-            if about["role"] != "data" or about["decoded_dtype"] is None or not set(self.dims) <= set(about["dims"]):
-                continue
-            cells = {d: 0 for d in about["dims"] if d not in self.dims}
-            job = self.source.cube.job(Query((about["name"],), cells=cells).json())
-            (_, arrays), _ = job.compute(may(threads=1), None, None)
-            if any(json.loads(text)["name"] == self.name for text, _ in arrays):
-                return array_of(*_described(arrays, self.name))
-        raise ValueRefusedError(f"`{self.name}` holds text beside no variable of numbers, which this way cannot read")
 
 
 def _described(arrays: Iterable[tuple[str, np.ndarray]], name: str) -> tuple[dict[str, Any], np.ndarray]:

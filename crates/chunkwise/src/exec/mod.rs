@@ -132,11 +132,13 @@ pub fn run(
     run_to(stage, store, Outcome::Columns(sink), counters, options, schedule)
 }
 
-/// The nodes of the segments of one patch.
+/// The nodes of some segments of one patch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PatchStates {
     /// Index of the patch along each dimension.
     pub patch: Vec<u64>,
+    /// The segments that were folded, as runs `from .. to` by absolute number, in order.
+    pub segments: Vec<(u64, u64)>,
     /// Its nodes.
     pub nodes: Vec<Node>,
 }
@@ -389,7 +391,8 @@ impl Run<'_> {
         match self.ending {
             Outcome::Columns(sink) => finish(self.stage, patch, nodes, sink, self.options)?,
             Outcome::States(all) => {
-                let states = PatchStates { patch: patch.to_vec(), nodes };
+                let segments = self.stage.segments.into_iter().collect();
+                let states = PatchStates { patch: patch.to_vec(), segments, nodes };
                 all.lock().unwrap_or_else(PoisonError::into_inner).push(states);
             }
         }

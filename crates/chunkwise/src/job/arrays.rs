@@ -6,6 +6,7 @@ use super::{JobError, Prepared};
 use crate::exec::{Counters, RunOptions};
 use crate::open::OpenCube;
 use crate::sink::stored::StoredSink;
+use crate::sink::zarr::Target;
 use crate::write::ArraySpec;
 use chunkwise_core::cube::Attrs;
 
@@ -36,9 +37,13 @@ impl Prepared {
     /// It does not fit.
     pub fn plan_arrays(&self, cube: &OpenCube, options: &OutputOptions, limits: Limits) -> Result<Planned, JobError> {
         let arrays = self.arrays(cube, options)?;
-        let bytes = |target: &crate::sink::zarr::Target| {
+        let bytes = |target: &Target| {
             let shape = &arrays.arrays[target.array].shape;
-            shape.iter().fold(target.output.stored.size() as u64, |all, &n| all.saturating_mul(n))
+            // What is packed or has marks is decoded by whoever asks: to eight bytes, by way of as many.
+            let of = &target.output;
+            let decoded = if of.stored.is_float() && of.packing.is_none() { 0 } else { 16 };
+            let decoded = if of.packing.is_none() && of.missing.is_none() { 0 } else { decoded };
+            shape.iter().fold(of.stored.size() as u64 + decoded, |all, &n| all.saturating_mul(n))
         };
         let all = arrays.targets.iter().flatten().flatten().map(bytes).fold(0, u64::saturating_add);
         self.plan_beside(cube, all.saturating_add(self.carried_bytes(cube)), limits)

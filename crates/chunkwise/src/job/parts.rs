@@ -8,6 +8,7 @@ use super::output::{OutputOptions, Targets, failed};
 use super::plan::{Limits, Planned};
 use super::{JobError, Prepared};
 use crate::exec::{self, Counters, ExecError, PatchStates, RunOptions, StageSchedule};
+use crate::memory;
 use crate::open::OpenCube;
 use crate::sink::offset::OffsetSink;
 use crate::sink::stored::StoredSink;
@@ -51,6 +52,8 @@ pub struct SharedOutput {
     targets: Targets,
 }
 
+/// Cells that a part gives are held by the sink, as they are sent, and by who sends them.
+const CELLS_HELD: u64 = 3;
 /// Pieces of a chain, at most: a plan holds them all.
 const MOST_PARTS: u64 = 1 << 16;
 
@@ -108,21 +111,8 @@ impl Prepared {
         let own = self.of_part(part)?;
         let stage = own.chains[0].last().ok_or(ExecError::ForeignState)?;
         if part.segments.is_some() {
-            let held = states_bytes(stage);
-            let plan = own.plan_beside(cube, held, limits)?;
-            // Only whole tiles: the states of a patch belong together.
-            let schedule = plan.schedules.first().filter(|s| s.tile_count() == 1);
-            let Some(schedule) = schedule else {
-                return Err(super::plan::Refused { needed: limits.memory.saturating_mul(2) }.into());
-            };
-            let how = StageSchedule {
-                walk: &schedule.walks[0],
-                threads: schedule.threads,
-                window: schedule.window,
-                ahead: None,
-                fetch: plan.fetch,
-                index_bytes: plan.index_bytes,
-            };
+            let plan = own.plan_beside(cube, states_bytes(stage), limits)?;
+            let how = own.in_one_tile(&plan, stage, limits)?;
             let mut states = exec::run_states(stage, &cube.store, counters, run, how)?;
             states.sort_by(|a, b| a.patch.cmp(&b.patch));
             return Ok(PartResult::States(states));
@@ -130,17 +120,41 @@ impl Prepared {
         if let Some(shared) = shared {
             let arrays = self.arrays(cube, options)?.targets();
             let plan = own.plan(cube, &arrays[part.chain..=part.chain], limits)?;
-            let sink = ZarrSink::new(&shared.writer, shared.targets[part.chain].clone());
-            let placed = OffsetSink::new(stage, &part.tile, &sink);
-            own.run_chain(0, cube, &plan, &placed, counters, run)?;
+            let writer = shared.writer.beside(plan.sending);
+            let sink = ZarrSink::new(&writer, shared.targets[part.chain].clone());
+            own.run_chain(0, cube, &plan, &OffsetSink::new(stage, &part.tile, &sink), counters, run)?;
+            writer.leave().map_err(failed)?;
             return Ok(PartResult::Written);
         }
         let targets = self.arrays(cube, options)?.targets.swap_remove(part.chain);
         let sink = StoredSink::new(stage.output_shape(), targets);
-        let bytes = own.rows().saturating_mul(8 * most_statistics(stage));
-        let plan = own.plan_beside(cube, bytes, limits)?;
+        let plan = own.plan_beside(cube, CELLS_HELD * sink.bytes(), limits)?;
         own.run_chain(0, cube, &plan, &sink, counters, run)?;
         Ok(PartResult::Cells(sink.into_cells().collect()))
+    }
+
+    /// How the one stage of a part is run in one tile: the states of a patch belong together.
+    fn in_one_tile<'a>(&self, plan: &'a Planned, stage: &Stage, limits: Limits) -> Result<StageSchedule<'a>, JobError> {
+        let Some(schedule) = plan.schedules.first().filter(|s| s.tile_count() == 1) else {
+            let any = schedule::Allowance {
+                bytes: u64::MAX,
+                threads: 1,
+                redecode: limits.redecode,
+                fetch: schedule::Fetch::default(),
+            };
+            let least = schedule::schedule(&self.chains[0], &schedule::Target::Nothing, any);
+            let needed = least.map_or_else(|bytes| bytes, |s| s.bytes).saturating_add(states_bytes(stage));
+            let needed = needed.saturating_add(memory::base()).saturating_add(plan.fetch.bytes).max(limits.memory);
+            return Err(super::plan::Refused { needed: needed.next_multiple_of(1 << 20) }.into());
+        };
+        Ok(StageSchedule {
+            walk: &schedule.walks[0],
+            threads: schedule.threads,
+            window: schedule.window,
+            ahead: None,
+            fetch: plan.fetch,
+            index_bytes: plan.index_bytes,
+        })
     }
 
     /// Makes cells of the states of all segments of a tile.
@@ -159,13 +173,18 @@ impl Prepared {
         let stage = own.chains[0].last().ok_or(ExecError::ForeignState)?;
         let finish = |sink: &dyn exec::Sink| -> Result<(), JobError> {
             let mut by_patch: BTreeMap<Vec<u64>, Vec<tree::Node>> = BTreeMap::new();
+            let PartResult::States(states) = merge([PartResult::States(states)])? else { return Ok(()) };
             for one in states {
-                by_patch.entry(one.patch).or_default().extend(one.nodes);
+                // All segments of the patch, each once.
+                match stage.all_segments().is_some_and(|all| one.segments == [all]) {
+                    true => by_patch.insert(one.patch, one.nodes),
+                    false => return Err(ExecError::ForeignState.into()),
+                };
             }
             let order: Vec<usize> = (0..stage.dims.len()).collect();
             for p in 0..stage.patch_count() {
                 let patch = stage.patch_at(&order, p);
-                let nodes = by_patch.remove(&patch).unwrap_or_default();
+                let nodes = by_patch.remove(&patch).ok_or(ExecError::ForeignState)?;
                 exec::finish(stage, &patch, nodes, sink, run)?;
             }
             match by_patch.is_empty() {
@@ -174,8 +193,10 @@ impl Prepared {
             }
         };
         if let Some(shared) = shared {
-            let sink = ZarrSink::new(&shared.writer, shared.targets[part.chain].clone());
+            let writer = shared.writer.beside(0);
+            let sink = ZarrSink::new(&writer, shared.targets[part.chain].clone());
             finish(&OffsetSink::new(stage, &part.tile, &sink))?;
+            writer.leave().map_err(failed)?;
             return Ok(PartResult::Written);
         }
         let targets = self.arrays(cube, options)?.targets.swap_remove(part.chain);
@@ -184,11 +205,17 @@ impl Prepared {
         Ok(PartResult::Cells(sink.into_cells().collect()))
     }
 
+    /// Leaves of a part: a measure of progress.
+    pub fn leaves_of(&self, part: &Part) -> u64 {
+        let Ok(own) = self.of_part(part) else { return 0 };
+        own.chains.iter().flatten().map(|stage| stage.cost().leaves).fold(0, u64::saturating_add)
+    }
+
     /// Output cells `from .. to` of a part along each dimension of the output of its chain.
     pub fn region_of(&self, part: &Part) -> Vec<(u64, u64)> {
         let Some(stage) = self.chains.get(part.chain).and_then(|c| c.last()) else { return Vec::new() };
         let one = |d: usize| match stage.dims[d].role {
-            Role::Keep => part.tile[d],
+            Role::Keep => part.tile.get(d).copied().unwrap_or_default(),
             _ => (0, stage.dims[d].output_len()),
         };
         stage.output_dims().map(one).collect()
@@ -225,14 +252,6 @@ impl SharedOutput {
         self.writer.work()
     }
 
-    /// Ends the work of one of several processes.
-    ///
-    /// # Errors
-    /// Chunks cannot be stored.
-    pub fn leave(self) -> Result<(), JobError> {
-        self.writer.leave().map_err(failed)
-    }
-
     /// Makes a cube of it, once all parts are done.
     ///
     /// # Errors
@@ -253,26 +272,36 @@ impl SharedOutput {
 /// Merges what parts of one tile gave, as far as they are neighbours in the tree of segments.
 ///
 /// # Errors
-/// States of other patches, or no states.
+/// Segments that are there twice, or no states.
 pub fn merge(results: impl IntoIterator<Item = PartResult>) -> Result<PartResult, JobError> {
-    let mut by_patch: BTreeMap<Vec<u64>, Vec<tree::Node>> = BTreeMap::new();
+    let mut by_patch: BTreeMap<Vec<u64>, (Vec<(u64, u64)>, Vec<tree::Node>)> = BTreeMap::new();
     for result in results {
         let PartResult::States(states) = result else { return Err(ExecError::ForeignState.into()) };
         for one in states {
-            by_patch.entry(one.patch).or_default().extend(one.nodes);
+            let all = by_patch.entry(one.patch).or_default();
+            all.0.extend(one.segments);
+            all.1.extend(one.nodes);
         }
     }
-    let joined = by_patch.into_iter().map(|(patch, nodes)| PatchStates { patch, nodes: tree::join(nodes) });
-    Ok(PartResult::States(joined.collect()))
+    let mut merged = Vec::with_capacity(by_patch.len());
+    for (patch, (mut runs, nodes)) in by_patch {
+        runs.sort_unstable();
+        let mut segments: Vec<(u64, u64)> = Vec::new();
+        for (from, to) in runs {
+            match segments.last_mut() {
+                Some(last) if from < last.1 => return Err(ExecError::ForeignState.into()),
+                Some(last) if from == last.1 => last.1 = to,
+                _ => segments.push((from, to)),
+            }
+        }
+        merged.push(PatchStates { patch, segments, nodes: tree::join(nodes) });
+    }
+    Ok(PartResult::States(merged))
 }
 
 /// Whether the states of a stage hold whole series: as large as what is read.
 fn holds_series(stage: &Stage) -> bool {
     stage.folded.iter().any(|f| f.statistics.contains(&Statistic::Median))
-}
-
-fn most_statistics(stage: &Stage) -> u64 {
-    stage.folded.iter().map(|f| f.statistics.len() as u64).max().unwrap_or(1)
 }
 
 /// Bytes of the states of all patches of a stage, as they are kept and as they are sent.

@@ -25,6 +25,12 @@ impl StoredSink {
         StoredSink { shape, targets, arrays }
     }
 
+    /// Bytes of all cells.
+    pub(crate) fn bytes(&self) -> u64 {
+        let sizes = self.targets.iter().flatten().map(|t| t.output.stored.size() as u64);
+        self.shape.iter().fold(sizes.sum(), |all: u64, &n| all.saturating_mul(n))
+    }
+
     /// The number of each array, and its cells: native-endian, in C order.
     pub fn into_cells(self) -> impl Iterator<Item = (usize, Vec<u8>)> {
         let numbers = self.targets.into_iter().flatten().map(|t| t.array);

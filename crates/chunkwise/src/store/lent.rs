@@ -10,13 +10,17 @@ static LENT: Mutex<Option<HashMap<String, Arc<dyn Store>>>> = Mutex::new(None);
 #[derive(Debug)]
 pub struct Loan {
     name: String,
+    store: Arc<dyn Store>,
 }
 
 /// Lends a store: `memory:NAME` names it from here on. One that was lent under this name before is no longer.
 pub fn lend(name: &str, store: Arc<dyn Store>) -> Loan {
     let mut lent = LENT.lock().unwrap_or_else(PoisonError::into_inner);
-    lent.get_or_insert_default().insert(name.to_owned(), store);
-    Loan { name: name.to_owned() }
+    let before = lent.get_or_insert_default().insert(name.to_owned(), store.clone());
+    // What is let go may have much to do at its end, of which some may lend.
+    drop(lent);
+    drop(before);
+    Loan { name: name.to_owned(), store }
 }
 
 pub(super) fn find(name: &str) -> Option<Arc<dyn Store>> {
@@ -25,8 +29,11 @@ pub(super) fn find(name: &str) -> Option<Arc<dyn Store>> {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        if let Some(lent) = LENT.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            lent.remove(&self.name);
-        }
+        let mut lent = LENT.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(all) = lent.as_mut() else { return };
+        let own = all.get(&self.name).is_some_and(|store| Arc::ptr_eq(store, &self.store));
+        let taken = if own { all.remove(&self.name) } else { None };
+        drop(lent);
+        drop(taken);
     }
 }

@@ -188,15 +188,26 @@ impl CubeWriter {
         self.folder.as_ref().map(|folder| folder.work.clone())
     }
 
-    /// Ends the work of one of several processes: what it was given is stored.
+    /// A writer of some chunks of this output, for a part of a job: what it is given is stored when it [leaves], and shards
+    /// that it does not complete are not stored at all. `sending` is the bytes of chunks on their way.
+    ///
+    /// [leaves]: CubeWriter::leave
+    #[must_use]
+    pub fn beside(&self, sending: u64) -> CubeWriter {
+        let (output, store) = (self.output.clone(), self.store.clone());
+        CubeWriter::new(output, store, self.prefix.clone(), None, self.arrays.clone()).with_sending_bytes(sending)
+    }
+
+    /// Ends a writer that works beside others.
     ///
     /// # Errors
-    /// Something cannot be written.
+    /// Something cannot be written, or a shard is not complete.
     pub fn leave(self) -> Result<(), WriteError> {
-        while let Some(done) = self.with_target(|target| self.shards.take(&self.arrays, target))? {
-            self.shard_done(done)?;
+        self.flush()?;
+        match self.shards.is_complete() {
+            true => Ok(()),
+            false => Err(WriteError::Unfinished { location: self.location() }),
         }
-        self.flush()
     }
 
     /// The arrays, in the order in which they were given.

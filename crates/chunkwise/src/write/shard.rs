@@ -68,6 +68,11 @@ impl Shards {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// Whether no shard is open.
+    pub(crate) fn is_complete(&self) -> bool {
+        lock(&self.open).shards.is_empty()
+    }
+
     /// Adds an inner chunk, and stores it if it is its turn; says so when the shard is complete with it.
     pub(crate) fn add(
         &self,

@@ -165,7 +165,6 @@ fn what_parts_write_together_is_what_one_process_writes() {
         let own = job.join(&cube, &options(1), shared.work()).unwrap();
         let result = job.run_part(&cube, part, (&options(1), Some(&own)), LIMITS(), &counters, &run).unwrap();
         assert!(result == PartResult::Written || part.segments.is_some());
-        own.leave().unwrap();
     }
     assert!(stores[1].get("zarr.json", ByteRange::Whole).unwrap().is_none(), "it is no cube before the end");
     shared.finish().unwrap();
@@ -182,6 +181,36 @@ fn what_parts_write_together_is_what_one_process_writes() {
 }
 
 #[test]
+fn a_part_that_fails_leaves_the_shard_of_one_that_did_not() {
+    let cube = in_memory(&[17, 2, 20, 30], &[1, 2, 5, 5]);
+    let job = prepared(&cube, &reduce(&["time"], &[Statistic::Mean]));
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let mut options = OutputOptions::new(Place::Store(store.clone()));
+    options.shards = [("y".to_owned(), 10), ("x".to_owned(), 30), ("band".to_owned(), 2)].into();
+    let targets = job.arrays(&cube, &options).unwrap().targets();
+    let plan = job.plan(&cube, &targets, LIMITS()).unwrap();
+    let shared = job.share(&cube, &options, &plan).unwrap();
+    let (counters, run) = (Counters::default(), RunOptions::default());
+    let parts = job.parts(&targets, 2);
+    assert_eq!(parts.len(), 2);
+    let go = |cancel: &'static std::sync::atomic::AtomicBool| {
+        let run = RunOptions { cancel, ..run.clone() };
+        job.run_part(&cube, &parts[0], (&options, Some(&shared)), LIMITS(), &counters, &run)
+    };
+    static NO: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    static YES: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
+    let shard = || store.get("data/c/0/0/0", ByteRange::Whole).unwrap();
+    go(&NO).unwrap();
+    let whole = shard();
+    assert!(whole.is_some());
+    // Once more, to its end and not.
+    assert!(go(&YES).is_err());
+    assert!(shard() == whole);
+    go(&NO).unwrap();
+    assert!(shard() == whole);
+}
+
+#[test]
 fn parts_and_states_of_other_jobs_are_refused() {
     let cube = in_memory(&[41, 2, 20, 30], &[1, 2, 7, 11]);
     let job = prepared(&cube, &reduce(&["time"], &[Statistic::Mean]));
@@ -193,6 +222,19 @@ fn parts_and_states_of_other_jobs_are_refused() {
     let chain = Part { chain: 3, tile: vec![(0, 41), (0, 2), (0, 20), (0, 30)], segments: None };
     assert!(job.run_part(&cube, &chain, (&options, None), LIMITS(), &counters, &run).is_err());
     let states = Part { chain: 0, segments: Some((0, 1)), ..chain };
+    // Segments that are there twice, or not all of them.
+    let all = Part { segments: None, ..states.clone() };
+    let some = |segments| {
+        let part = Part { segments: Some(segments), ..states.clone() };
+        job.run_part(&cube, &part, (&options, None), LIMITS(), &counters, &run).unwrap()
+    };
+    assert!(merge([some((0, 2)), some((1, 3))]).is_err());
+    for lacking in [vec![(0, 1)], vec![(0, 1), (2, 3)]] {
+        let PartResult::States(found) = merge(lacking.into_iter().map(some)).unwrap() else { panic!("states") };
+        assert!(job.finish_part(&cube, &all, found, (&options, None), &run).is_err());
+    }
+    let PartResult::States(found) = merge([some((1, 3)), some((0, 1))]).unwrap() else { panic!("states") };
+    assert!(job.finish_part(&cube, &all, found, (&options, None), &run).is_ok());
     let PartResult::States(found) =
         other.run_part(&cube, &states, (&options, None), LIMITS(), &counters, &run).unwrap()
     else {
