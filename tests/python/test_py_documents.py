@@ -26,7 +26,7 @@ import chunkwise
 from chunkwise import errors
 from test_documents import ROOT, furnish
 
-DOCUMENTS = ["README.md", *(f"docs/{n}.md" for n in ("python", "cdo", "gdal", "xarray", "cluster"))]
+DOCUMENTS = ["README.md", *(f"docs/{n}.md" for n in ("python", "cdo", "gdal", "xarray"))]
 THERE = [d for d in DOCUMENTS if (ROOT / d).exists()]
 #: Those of many commands.
 LONG = ("README.md", "docs/cdo.md", "docs/gdal.md")

@@ -100,7 +100,7 @@ def test_a_cube_shows_its_dimensions_crs_labels_chunks_and_attributes(demo):
 
 
 def test_what_is_asked_is_a_sentence_and_a_command(ndvi):
-    asked = ndvi.where("nir > 9000").isel(y=slice(100, 300)).groupby("time.month").mean(("y", "x"))
+    asked = ndvi.where("nir > 9000").isel(y=slice(100, 300)).groupby("time.month").mean(("time", "y", "x"))
     text = checked(asked).text
     assert "The mean of ndvi = (nir - red) / (nir + red) over y and x for each month, where nir > 9000" in text
     assert ", at y 4996985 … 4991015 (200 cells)." in text

@@ -107,6 +107,11 @@ impl Source {
         about.to_string()
     }
 
+    /// The location of its store, and its path there.
+    fn place(&self) -> (String, String) {
+        (self.cube.store.location(), self.cube.path.clone())
+    }
+
     /// What tells this cube from another one of its place: a hash of its metadata and labels.
     fn identity(&self, py: Python<'_>) -> PyResult<String> {
         let cube = self.cube.clone();

@@ -79,6 +79,9 @@ class Source:
     def describe(self) -> str:
         """What the cube has, as JSON: dimensions, attributes, variables, groups, CRS."""
 
+    def place(self) -> tuple[str, str]:
+        """The location of its store, and its path there."""
+
     def identity(self) -> str:
         """What tells this cube from another one of its place: a hash of its metadata and labels."""
 

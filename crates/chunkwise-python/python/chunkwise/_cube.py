@@ -13,6 +13,7 @@ from ._html import array_html, array_text, cube_html, cube_text
 from ._lazy import Lazy
 from ._options import Limits
 from ._query import Query, count
+from ._rewrite import enclosed, inlined, name_text, names_in
 from ._source import Source
 from .errors import KeyNotFoundError, ValueRefusedError
 
@@ -113,7 +114,9 @@ class Cube(Lazy):
         query = self._query
         for of, text in query.formulas:
             if of == name:
-                return Array(self._source, replace(query, variables=(), formulas=((of, text),)))
+                # Earlier formulas that it names are written out.
+                earlier = query.formulas[: query.formulas.index((of, text))]
+                return Array(self._source, replace(query, variables=(), formulas=((of, inlined(text, earlier)),)))
         found = self._source.about["by_name"].get(name)
         if found is None or (query.variables and name not in query.variables and found["role"] == "data"):
             raise KeyNotFoundError(f"there is no variable `{name}`; there are {', '.join(self)}", self._close_to(name))
@@ -156,17 +159,17 @@ class Cube(Lazy):
         with a missing cell is missing.
         """
         self._pass("calc")
-        found: list[tuple[str, str]] = []
+        found: list[tuple[str, str | Array]] = []
         for i, text in enumerate(formulas):
             own, rest = formula.split(text)
             own = own or (name if i == len(formulas) - 1 else None)
             if own is None:
                 own = "value"
             found.append((own, rest))
-        found += [(key, value._text() if isinstance(value, Array) else value) for key, value in named.items()]
+        found += named.items()
         if not found:
             raise ValueRefusedError("no formula is given")
-        query = replace(self._query, formulas=tuple(found), variables=())
+        query = replace(self._query, formulas=formula.given_formulas(self, found), variables=())
         # Names and types are checked now, not when the result is asked for.
         self._source.cube.job(query.json())
         if len(found) == 1:
@@ -176,14 +179,33 @@ class Cube(Lazy):
     def assign(self, **named: str | Array) -> Cube:
         """The cube with formulas beside its variables."""
         self._pass("assign")
-        found = tuple((k, v._text() if isinstance(v, Array) else v) for k, v in named.items())
-        variables = self._query.variables or tuple(name for name in self if name not in named)
-        return self._like(replace(self._query, formulas=(*self._query.formulas, *found), variables=variables))
+        found = formula.given_formulas(self, list(named.items()))
+        kept = tuple((n, self[n]._text()) for n, _ in self._query.formulas if n not in named)
+        formulas = (*kept, *found)
+        if again := _hidden(kept, found):
+            # Those before mean the cube's variable of that name.
+            formulas = (*found, *kept)
+            if _hidden(found, kept):
+                raise ValueRefusedError(
+                    f"`{again}` of the cube is hidden by a formula of that name", "give the formula another name"
+                )
+        variables = self._query.variables
+        if not variables and not self._query.formulas:
+            variables = tuple(self)
+        variables = tuple(v for v in variables if v not in named)
+        return self._like(replace(self._query, formulas=formulas, variables=variables))
 
     def where(self, condition: str | Array) -> Cube:
         """Only cells for which a condition holds; others count as missing."""
         self._pass("where")
-        return self._like(self._query.masked(formula.condition(condition)))
+        text = formula.condition(self, condition)
+        again = sorted(names_in(text) & {n for n, _ in self._query.formulas})
+        if again:
+            raise ValueRefusedError(
+                f"the condition `{text}` is of the cube's `{again[0]}`, and `{again[0]}` is the name of a formula",
+                f'put `.where(…)` behind one of them: `cube["{again[0]}"].where(…)`',
+            )
+        return self._like(self._query.masked(text))
 
     # --- results ------------------------------------------------------------------------------------------------------
 
@@ -282,11 +304,17 @@ class Array(formula.Operators, Lazy):
         query = self._query
         if query.is_reduced:
             raise ValueRefusedError("`rename` after a statistic", "name the formula first: `calc(…, name=…)`")
-        text = query.formulas[0][1] if query.formulas else formula.name_text(query.variables[0])
-        return self._like(replace(query, formulas=((name, text),), variables=()))
+        return self._formula(name, self._text())
+
+    def _formula(self, name: str, text: str) -> Array:
+        """A formula of the same cells; a condition that would read its name in another sense goes into it."""
+        query, mask = self._query, self._query.mask
+        if mask is not None and name in names_in(mask):
+            text, mask = f"where({mask}, {enclosed(text)}, missing)", None
+        return self._like(replace(query, formulas=((name, text),), variables=(), mask=mask))
 
     def _text(self) -> str:
-        return self._query.formulas[0][1] if self._query.formulas else formula.name_text(self._query.variables[0])
+        return self._query.formulas[0][1] if self._query.formulas else name_text(self._query.variables[0])
 
     def _outline(self) -> dict[str, Any]:
         import json
@@ -342,8 +370,12 @@ class Array(formula.Operators, Lazy):
         """Type of the values: decoded, missing as NaN."""
         about = self._outline()
         stored = np.dtype(about["dtype"])
-        packed = "scale_factor" in about["attrs"] or "add_offset" in about["attrs"]
-        if stored.kind in "iu" and (packed or about["missing"] is not None):
+        if stored.kind == "f" and about["missing"] in (None, "nan"):
+            return stored
+        if "scale_factor" in about["attrs"] or "add_offset" in about["attrs"]:
+            # As xarray: packing is told in float64.
+            return np.dtype("float64")
+        if stored.kind in "iu" and about["missing"] is not None:
             return np.dtype("float32") if stored.itemsize <= 2 else np.dtype("float64")
         return stored
 
@@ -401,16 +433,36 @@ class Array(formula.Operators, Lazy):
     # --- results ------------------------------------------------------------------------------------------------------
 
     def where(self, condition: str | Array, other: Any = None) -> Array:
-        """Cells for which a condition holds; others are missing, or ``other``."""
+        """Cells for which a condition holds; others are missing, or ``other``.
+
+        A condition that is text names variables, and this formula where it has the name; an array is the array.
+        """
         self._pass("where")
         if other is None:
-            if isinstance(condition, Array):
-                self._agree(condition)
-            return self._like(self._query.masked(formula.condition(condition)))
+            return self._where(condition)
         if isinstance(condition, str):
-            condition = self._like(replace(self._query, variables=(), formulas=(("condition", condition),)))
+            text = formula.condition(self, condition)
+            condition = self._like(replace(self._query, variables=(), formulas=(("condition", text),), mask=None))
         # As in xarray: where it is not known whether a condition holds, it does not.
         return self._join([condition, other], lambda a, c, b: f"where(ismissing({c}), {b}, where({c}, {a}, {b}))")
+
+    def _where(self, condition: str | Array) -> Array:
+        like = self
+        if isinstance(condition, Array):
+            # Of dimensions that only the condition has it says which cells.
+            own = condition._query.cells.items()
+            more = {d: c for d, c in own if d not in self._query.cells and not self._has(d)}
+            like = self._like(self._query.with_cells(more))
+        text = formula.condition(like, condition)
+        query = like._query
+        if query.formulas and query.formulas[0][0] in names_in(text):
+            # The condition is of the variable of that name, not of the formula.
+            found = like._formula(self.name, f"where({text}, {enclosed(self._text())}, missing)")
+        else:
+            found = like._like(query.masked(text))
+        if isinstance(condition, Array):
+            self._source.cube.job(found._query.json())
+        return found
 
     def compute(
         self,
@@ -481,6 +533,10 @@ class Array(formula.Operators, Lazy):
         return array_html(self)
 
 
+def _hidden(before: Iterable[tuple[str, str]], after: Iterable[tuple[str, str]]) -> str | None:
+    """A variable that formulas read, and that is hidden from them by a formula before."""
+    hidden = {n for n, _ in before} & {n for _, text in after for n in names_in(text)}
+    return min(hidden, default=None)
 
 
 def cube_of(source: Source) -> Cube:

@@ -98,7 +98,19 @@ def create(
 
     words = ["create", f"--output={path_text(path)}", *storage_option_words(storage_options)]
     for dim, size in (dims or {}).items():
-        words += ["--dim", f"{dim}={int(size) if isinstance(size, (int, np.integer)) else _coordinate(size)}"]
+        if "=" in str(dim) or "," in str(dim):
+            raise ValueRefusedError(f"`{dim}` is no name of a dimension: it holds `=` or a comma")
+        if isinstance(size, (int, np.integer)) and not isinstance(size, bool):
+            if size < 0:
+                raise ValueRefusedError(f"`{dim}` cannot have {size} cells")
+            words += ["--dim", f"{dim}={int(size)}"]
+        elif isinstance(size, str) or np.ndim(size) == 0:
+            raise ValueRefusedError(f"`dims={{\"{dim}\": {size!r}}}`: a dimension has a length, or a list of labels")
+        elif len(size) == 1:
+            # One word would be a length.
+            words += ["--dim", f"{dim}=1", "--coord", f"{dim}={_coordinate(size)}"]
+        else:
+            words += ["--dim", f"{dim}={_coordinate(size)}"]
     for dim, values in (coords or {}).items():
         two = isinstance(values, tuple) and len(values) == 2
         text = f"{label_text(values[0])}:{label_text(values[1])}" if two else _coordinate(values)
@@ -130,7 +142,8 @@ def _open_text(path: str) -> Any:
 
 
 def _jsonable(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else (value.tolist() if hasattr(value, "tolist") else str(value))
+    """A value of an attribute as JSON has it."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def import_files(
@@ -201,6 +214,9 @@ def append(
 
     if not others:
         raise ValueRefusedError("nothing is given to append")
+    for other in others:
+        if hasattr(other, "data_vars") and not hasattr(other, "_source"):
+            raise ValueRefusedError("what xarray holds is not appended", "write it first: `ds.to_zarr(…)`, and append that")
     source = lazy._source
     paths = [_whole(o) if hasattr(o, "_source") else path_text(o) for o in others]
     words = ["append", source.location, *paths, *storage_option_words(source.storage), *option("along", dim)]
@@ -225,11 +241,15 @@ def update_attrs(lazy: Any, variable: str | None, changes: Mapping[str, Any], de
 
     source = lazy._source
     where = source.location if variable is None else f"{source.location}:{variable}"
+    delete = [delete] if isinstance(delete, str) else list(delete)
+    for key in (*changes, *delete):
+        if "=" in key or key.startswith("-"):
+            raise ValueRefusedError(f"`{key}` is no name of an attribute that this way can change: it holds `=` or begins with `-`")
     words = ["attrs", where, *storage_option_words(source.storage)]
     words += [f"{key}={json.dumps(value, default=_jsonable)}" for key, value in changes.items()]
     for key in delete:
         words += ["--delete", key]
-    if changes or list(delete):
+    if changes or delete:
         run(words)
     return cube_of(Source(source.location, source.storage, nodata=source.nodata, raw=source.raw, valid=source.valid))
 

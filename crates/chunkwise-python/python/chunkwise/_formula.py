@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._labels import label_text
+from ._rewrite import enclosed, inlined, names_in, picked
 from .errors import ValueRefusedError
 
 if TYPE_CHECKING:
     from ._cube import Array
 
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_KEYWORDS = {"and", "or", "not", "missing", "nan", "inf", "pi"}
 _FUNCTIONS = {
     np.absolute: "abs", np.fabs: "abs", np.sqrt: "sqrt", np.exp: "exp", np.log: "log", np.log10: "log10", np.sin: "sin",
     np.cos: "cos", np.tan: "tan", np.floor: "floor", np.ceil: "ceil", np.rint: "round", np.isnan: "ismissing",
@@ -35,21 +35,55 @@ def split(text: str) -> tuple[str | None, str]:
     return (found[1], found[2].strip()) if found else (None, text.strip())
 
 
-def name_text(name: str) -> str:
-    """A name as formulas hold it."""
-    return name if _WORD.fullmatch(name) and name not in _KEYWORDS else '"' + name.replace('"', "") + '"'
-
-
-def condition(given: str | Array) -> str:
-    """A condition as text."""
+def condition(lazy: Any, given: str | Array) -> str:
+    """A condition on what is asked for, as text: names are variables and its formulas; an array is as it is."""
     if isinstance(given, str):
-        return given
-    if not hasattr(given, "_text"):
+        return inlined(given, lazy._query.formulas)
+    if not hasattr(given, "_term"):
         raise ValueRefusedError(
             f"a condition is a formula or an array of the cube, not {type(given).__name__}",
             'as in `.where("cloud == 0")` or `.where(cube["cloud"] == 0)`',
         )
-    return given._text()
+    return operand(lazy, given)
+
+
+def operand(lazy: Any, array: Array) -> str:
+    """An array as text within a request on the same cells of the same cube."""
+    if array._source != lazy._source:
+        raise ValueRefusedError(
+            f"`{array.name}` is of another cube",
+            "a formula works on one cube; compute both and go on in xarray, or write them into one",
+        )
+    array._pass("operators")
+    return array._term(lazy._query.cells)
+
+
+def given_formulas(cube: Any, given: list[tuple[str, str | Array]]) -> tuple[tuple[str, str], ...]:
+    """Formulas of a cube: text may name the cube's own and earlier ones, arrays stay what they are."""
+    found: list[tuple[str, str]] = []
+    for name, value in given:
+        taken = {n for n, _ in found}
+        if not isinstance(value, str) and not hasattr(value, "_term"):
+            value = number_text(value)
+        if isinstance(value, str):
+            text, meant = inlined(value, [f for f in cube._query.formulas if f[0] not in taken]), names_in(value)
+        else:
+            text, meant = operand(cube, value), set()
+        again = sorted(taken & (names_in(text) - meant))
+        if again:
+            raise ValueRefusedError(
+                f"`{name}` is of the cube's `{again[0]}`, and `{again[0]}` is the name of a formula before it",
+                "give that one another name, or name it behind",
+            )
+        found.append((name, text))
+    mask = cube._query.mask
+    again = sorted({n for n, _ in found} & (names_in(mask) if mask is not None else set()))
+    if again:
+        raise ValueRefusedError(
+            f"the condition `{mask}` is of the cube's `{again[0]}`, and `{again[0]}` is the name of a formula",
+            "give the formula another name, or put `.where(…)` behind it",
+        )
+    return tuple(found)
 
 
 def number_text(value: Any) -> str:
@@ -64,6 +98,31 @@ def number_text(value: Any) -> str:
     return repr(number) if number >= 0 else f"({number!r})"
 
 
+_CONDITION = re.compile(r" (?:==|!=|<=|>=|<|>|and|or) | in |^not |^(?:isin|ismissing|isnan|flag|bit)\(")
+
+
+def is_condition(text: str) -> bool:
+    """Whether a formula says what is true: its outermost operation is a comparison, a logical one, or a question."""
+    while text.startswith("(") and text.endswith(")") and _outer(text[1:-1]) is not None:
+        text = text[1:-1]
+    return _CONDITION.search(_outer(text) or "") is not None
+
+
+def _outer(text: str) -> str | None:
+    """What of a formula lies in no parentheses, with `(` for these; `None` where they do not match."""
+    outer, depth = [], 0
+    for part in re.findall(r'"[^"]*"|[()\[\]]|[^"()\[\]]+', text):
+        if part in ")]":
+            depth -= 1
+        if depth < 0:
+            return None
+        if depth == 0 and part not in ")]":
+            outer.append(part)
+        if part in "([":
+            depth += 1
+    return "".join(outer) if depth == 0 else None
+
+
 class Operators:
     """Arithmetic, comparisons and functions, cell by cell: they give formulas and read nothing."""
 
@@ -73,6 +132,7 @@ class Operators:
     _variable: Any
     _text: Any
     _pass: Any
+    _own_dims: tuple[str, ...] | None = None
 
     def _agree(self, other: Any) -> None:
         """Checks that another array is of the same cells of the same cube."""
@@ -85,27 +145,39 @@ class Operators:
             if array._query.is_reduced:
                 array._pass("operators")
 
-    def _term(self, cells: Mapping[str, Any], mask: str | None) -> str:
-        """This array within a formula over `cells` and `mask`: what differs is said within the formula."""
+    def _term(self, cells: Mapping[str, Any]) -> str:
+        """This array within a formula over `cells`: what differs is said within the formula."""
         query = self._query
-        text = self._text()
-        picks = {d: c for d, c in query.cells.items() if cells.get(d) != c}
-        for dim, cell in picks.items():
-            variable = self._variable
-            if variable is None or not isinstance(cell, int):
+        text = enclosed(self._text())
+        if query.mask is not None:
+            text = f"where({query.mask}, {text}, missing)"
+        for dim in dict.fromkeys((*query.cells, *cells)):
+            cell = query.cells.get(dim)
+            if cell == cells.get(dim) or not self._has(dim):
+                continue
+            if not isinstance(cell, int):
                 raise ValueRefusedError(
                     f"the operands are of other cells of `{dim}`", "select the same cells of both, or select afterwards"
                 )
-            labels = self._source.label_values(dim)
-            if dim not in self._source.about["by_name"]:
+            by_name = self._source.about["by_name"]
+            if dim not in by_name:
                 raise ValueRefusedError(f"`{dim}` has no labels, by which formulas pick cells")
-            label = labels[cell]
-            shown = label_text(label)
-            number = isinstance(label, (int, float, np.integer, np.floating))
-            text += f"[{dim}={shown}]" if number else f'[{dim}="{shown}"]'
-        if query.mask is not None and query.mask != mask:
-            text = f"where({query.mask}, {text}, missing)"
+            labels = self._source.label_values(dim)
+            shown = label_text(labels[cell])
+            number = isinstance(labels[cell], (int, float, np.integer, np.floating))
+            text = picked(text, dim, shown if number else f'"{shown}"', by_name, () if number else labels)
         return text
+
+    def _has(self, dim: str) -> bool:
+        """Whether it has a dimension, or had it before a cell was picked."""
+        if self._variable is not None and self._query.mask is None:
+            return dim in self._variable["dims"]
+        if self._own_dims is None:
+            text = f"where({self._query.mask or 1}, {enclosed(self._text())}, missing)"
+            query = replace(self._query, variables=(), formulas=(("value", text),), cells={}, mask=None)
+            _, arrays = self._source.cube.job(query.json()).outline()
+            self._own_dims = tuple(json.loads(arrays[0][0])["dims"])
+        return dim in self._own_dims
 
     def _join(self, others: list[Any], text: Any, name: str | None = None) -> Array:
         """A formula of this array and others; `text` makes it of their texts."""
@@ -116,17 +188,14 @@ class Operators:
             self._agree(array)
         self._pass("operators")
         shared = self._shared(arrays)
-        masks = {a._query.mask for a in arrays}
-        mask = masks.pop() if len(masks) == 1 else None
-        terms = [a._term(shared, mask) if isinstance(a, Array) else self._other(a) for a in (self, *others)]
+        # Conditions stand within: what is reckoned of missing cells may be valid.
+        terms = [a._term(shared) if isinstance(a, Array) else self._other(a) for a in (self, *others)]
         names = {a.name for a in arrays}
         own = name or (names.pop() if len(names) == 1 else "value")
         if self._source.about["by_name"].get(own, {"role": "data"})["role"] != "data":
             # A formula of a coordinate is no coordinate.
             own = "value"
-        query = replace(
-            self._query, variables=(), formulas=((own, text(*terms)),), cells=shared, mask=mask
-        )
+        query = replace(self._query, variables=(), formulas=((own, text(*terms)),), cells=shared, mask=None)
         self._source.cube.job(query.json())
         return Array(self._source, query)
 
@@ -134,15 +203,15 @@ class Operators:
     def _shared(arrays: list[Any]) -> dict[str, Any]:
         """The cells that all operands have: a dimension that an operand lacks, or picks one cell of, is left to the others."""
         shared: dict[str, Any] = {}
-        dims = {d for a in arrays for d in a._query.cells}
-        for dim in dims:
-            own = [a for a in arrays if a._variable is None or dim in a._variable["dims"]]
-            kept = [a._query.cells.get(dim) for a in own if not isinstance(a._query.cells.get(dim), int)]
-            picked = [a._query.cells[dim] for a in own if isinstance(a._query.cells.get(dim), int)]
+        for dim in dict.fromkeys(d for a in arrays for d in a._query.cells):
+            cells = [a._query.cells.get(dim) for a in arrays]
+            if any(c != cells[0] for c in cells):
+                cells = [a._query.cells.get(dim) for a in arrays if a._has(dim)]
+            kept = [c for c in cells if not isinstance(c, int)]
             if not kept:
                 # All pick one cell: the same, or each its own.
-                if len(set(picked)) == 1:
-                    shared[dim] = picked[0]
+                if len(set(cells)) == 1:
+                    shared[dim] = cells[0]
                 continue
             if any(k != kept[0] for k in kept):
                 raise ValueRefusedError(
@@ -172,25 +241,12 @@ class Operators:
 
     def _call(self, function: str, *arguments: Any) -> Array:
         """A function of formulas; this array is one of the arguments."""
-        others = [a for a in arguments if a is not self]
-        at = [i for i, a in enumerate(arguments) if a is self][0]
+        at = next(i for i, a in enumerate(arguments) if a is self)
 
         def text(own: str, *rest: str) -> str:
-            terms = list(rest)
-            terms.insert(at, own)
-            return f"{function}({', '.join(terms)})"
+            return f"{function}({', '.join([*rest[:at], own, *rest[at:]])})"
 
-        texts = [o for o in others if isinstance(o, str)]
-        if texts:
-            others = [o for o in others if not isinstance(o, str)]
-            inner = [a if isinstance(a, str) else None for a in arguments]
-
-            def text(own: str, *rest: str) -> str:
-                left = iter(rest)
-                terms = [own if i == at else (t if t is not None else next(left)) for i, t in enumerate(inner)]
-                return f"{function}({', '.join(terms)})"
-
-        return self._join(others, text)
+        return self._join([a for i, a in enumerate(arguments) if i != at], text)
 
     def __add__(self, other: Any) -> Array:
         return self._binary("+", other)
@@ -263,19 +319,36 @@ class Operators:
 
     __hash__ = object.__hash__
 
+    def _logical(self, sign: str, other: Any, turned: bool = False) -> Array:
+        """`and`, `or` of conditions: of whole numbers they would be bits, which formulas have by number and name."""
+        for one in (self, other):
+            if isinstance(one, (bool, np.bool_)) or (hasattr(one, "_text") and one._is_true_or_false()):
+                continue
+            raise ValueRefusedError(
+                f"`&`, `|` and `~` join conditions, and {f'`{one.name}`' if hasattr(one, 'name') else repr(one)} is none",
+                "of bits: `x.bit(4)`, `x.flag(\"cloud\")`; of numbers: `(x > 0) & (y > 0)`",
+            )
+        return self._binary(sign, other, turned)
+
+    def _is_true_or_false(self) -> bool:
+        if self._variable is not None:
+            return bool(self._variable["dtype"] == "bool")
+        return is_condition(self._text())
+
     def __and__(self, other: Any) -> Array:
-        return self._binary("and", other)
+        return self._logical("and", other)
 
     def __rand__(self, other: Any) -> Array:
-        return self._binary("and", other, True)
+        return self._logical("and", other, True)
 
     def __or__(self, other: Any) -> Array:
-        return self._binary("or", other)
+        return self._logical("or", other)
 
     def __ror__(self, other: Any) -> Array:
-        return self._binary("or", other, True)
+        return self._logical("or", other, True)
 
     def __invert__(self) -> Array:
+        self._logical("and", True)
         return self._join([], lambda a: f"(not {a})")
 
     def __bool__(self) -> bool:
@@ -290,6 +363,8 @@ class Operators:
             return ~self
         if ufunc in _OPERATORS and len(inputs) == 2:
             sign = _OPERATORS[ufunc]
+            if sign in ("and", "or") and ufunc.__name__.startswith("bitwise"):
+                return self._logical(sign, inputs[1]) if inputs[0] is self else self._logical(sign, inputs[0], True)
             return self._binary(sign, inputs[1]) if inputs[0] is self else self._binary(sign, inputs[0], True)
         if ufunc in _FUNCTIONS:
             return self._call(_FUNCTIONS[ufunc], *inputs)
@@ -318,7 +393,10 @@ class Operators:
 
     def isin(self, values: Any) -> Array:
         """1 where a cell equals one of the values, else 0."""
-        numbers = [number_text(v) for v in np.asarray(values).ravel()]
+        given = np.asarray(values).ravel()
+        numbers = [number_text(v) for v in given if v == v]
+        if not numbers:
+            return self._join([], lambda a: f"where(ismissing({a}), 0, 0)")
         # As in xarray: a missing cell equals none of them.
         return self._join([], lambda a: f"(not ismissing({a}) and isin({a}, {', '.join(numbers)}))")
 

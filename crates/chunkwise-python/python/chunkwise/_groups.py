@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
+from ._lazy import check_skipna
 from ._query import count
 from .errors import ValueRefusedError
 
@@ -29,12 +30,12 @@ _UNITS = {
     "min": "min", "t": "min", "minute": "min", "minutes": "min",
     "h": "h", "hour": "h", "hours": "h",
     "d": "d", "day": "d", "days": "d",
-    "w-mon": "week", "week": "week", "weeks": "week",
+    "week": "week", "weeks": "week",
     "ms": "month", "month": "month", "months": "month",
     "qs-dec": "season", "season": "season", "seasons": "season",
     "ys": "year", "as": "year", "ys-jan": "year", "as-jan": "year", "year": "year", "years": "year",
 }  # fmt: skip
-_ENDS = {"m", "me", "q", "qe", "y", "ye", "a", "w", "w-sun"}
+_ENDS = {"m", "me", "q", "qe", "y", "ye", "a", "w", "w-sun", "w-mon"}
 
 
 def window_of(freq: str) -> str:
@@ -42,14 +43,17 @@ def window_of(freq: str) -> str:
     found = re.fullmatch(r"\s*([0-9]*)\s*([A-Za-z]+(?:-[A-Za-z]+)?)\s*", str(freq))
     unit = found[2].lower() if found else ""
     number = found[1] if found else ""
+    if unit == "ms" and found and found[2] != "MS":
+        # Milliseconds of pandas, and no months.
+        unit = ""
     if unit in _ENDS:
         raise ValueRefusedError(
-            f"`{freq}` labels windows by their ends, or ends weeks on Sundays; here labels are starts",
-            'write `"MS"`, `"3MS"`, `"QS-DEC"`, `"YS"` or `"W-MON"`',
+            f"`{freq}` labels windows by their ends, or is of weeks that end on its day; here labels are starts",
+            'write `"MS"`, `"3MS"`, `"QS-DEC"`, `"YS"` or `"week"` (from Mondays)',
         )
     if unit not in _UNITS:
         raise ValueRefusedError(
-            f"`{freq}` is no window", 'write `"1MS"`, `"10D"`, `"QS-DEC"`, `"YS"`, `"W-MON"`, `"6h"`, `"30min"` or `"15s"`'
+            f"`{freq}` is no window", 'write `"1MS"`, `"10D"`, `"QS-DEC"`, `"YS"`, `"week"`, `"6h"`, `"30min"` or `"15s"`'
         )
     return f"{number}{_UNITS[unit]}" if number not in ("", "1") else f"1{_UNITS[unit]}"
 
@@ -78,51 +82,72 @@ class _Groups(Generic[L]):
         if dim is ...:
             return tuple(d for d in self._lazy._dims() if d != own) or None
         named = [dim] if isinstance(dim, str) else list(dim)
+        if own and own not in named:
+            raise ValueRefusedError(
+                f"a statistic of groups along `{own}` reduces `{own}` too, and `dim` names {named} alone",
+                f"`dim={[own, *named]}`; or reduce first and go on in xarray",
+            )
         return tuple(self._lazy._check_dim(d) for d in named if d != own) or None
 
-    def mean(self, dim: Any = None, **_: Any) -> L:
+    def _one(self, statistic: str, dim: Any, skipna: bool | None, keep_attrs: bool | None, **how: Any) -> L:
+        check_skipna(skipna)
+        del keep_attrs  # Attributes follow CF, as those of statistics without groups.
+        return self.reduce(statistic, dim, **how)
+
+    def mean(self, dim: Any = None, *, skipna: bool | None = None, keep_attrs: bool | None = None) -> L:
         """Mean of each group."""
-        return self.reduce("mean", dim)
+        return self._one("mean", dim, skipna, keep_attrs)
 
-    def sum(self, dim: Any = None, *, min_count: int | None = None, **_: Any) -> L:
+    def sum(
+        self,
+        dim: Any = None,
+        *,
+        skipna: bool | None = None,
+        min_count: int | None = None,
+        keep_attrs: bool | None = None,
+    ) -> L:
         """Sum of each group."""
-        return self.reduce("sum", dim, min_count=min_count)
+        return self._one("sum", dim, skipna, keep_attrs, min_count=min_count)
 
-    def min(self, dim: Any = None, **_: Any) -> L:
+    def min(self, dim: Any = None, *, skipna: bool | None = None, keep_attrs: bool | None = None) -> L:
         """Least valid cell of each group."""
-        return self.reduce("min", dim)
+        return self._one("min", dim, skipna, keep_attrs)
 
-    def max(self, dim: Any = None, **_: Any) -> L:
+    def max(self, dim: Any = None, *, skipna: bool | None = None, keep_attrs: bool | None = None) -> L:
         """Greatest valid cell of each group."""
-        return self.reduce("max", dim)
+        return self._one("max", dim, skipna, keep_attrs)
 
-    def count(self, dim: Any = None, **_: Any) -> L:
+    def count(self, dim: Any = None, *, keep_attrs: bool | None = None) -> L:
         """Number of valid cells of each group."""
-        return self.reduce("count", dim)
+        return self._one("count", dim, None, keep_attrs)
 
     def missing(self, dim: Any = None) -> L:
         """Number of missing cells of each group."""
         return self.reduce("missing", dim)
 
-    def std(self, dim: Any = None, *, ddof: int = 0, **_: Any) -> L:
+    def std(
+        self, dim: Any = None, *, skipna: bool | None = None, ddof: int = 0, keep_attrs: bool | None = None
+    ) -> L:
         """Standard deviation of each group."""
-        return self.reduce("std", dim, ddof=ddof)
+        return self._one("std", dim, skipna, keep_attrs, ddof=ddof)
 
-    def var(self, dim: Any = None, *, ddof: int = 0, **_: Any) -> L:
+    def var(
+        self, dim: Any = None, *, skipna: bool | None = None, ddof: int = 0, keep_attrs: bool | None = None
+    ) -> L:
         """Variance of each group."""
-        return self.reduce("var", dim, ddof=ddof)
+        return self._one("var", dim, skipna, keep_attrs, ddof=ddof)
 
-    def median(self, dim: Any = None, **_: Any) -> L:
+    def median(self, dim: Any = None, *, skipna: bool | None = None, keep_attrs: bool | None = None) -> L:
         """Median of each group."""
-        return self.reduce("median", dim)
+        return self._one("median", dim, skipna, keep_attrs)
 
-    def first(self, dim: Any = None, **_: Any) -> L:
+    def first(self, dim: Any = None, *, skipna: bool | None = None, keep_attrs: bool | None = None) -> L:
         """First valid cell of each group."""
-        return self.reduce("first", dim)
+        return self._one("first", dim, skipna, keep_attrs)
 
-    def last(self, dim: Any = None, **_: Any) -> L:
+    def last(self, dim: Any = None, *, skipna: bool | None = None, keep_attrs: bool | None = None) -> L:
         """Last valid cell of each group."""
-        return self.reduce("last", dim)
+        return self._one("last", dim, skipna, keep_attrs)
 
 
 class GroupBy(_Groups[L]):

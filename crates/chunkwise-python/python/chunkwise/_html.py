@@ -111,7 +111,7 @@ def cube_text(cube: Any) -> str:
     """A cube as text."""
     query, about = cube._query, cube._source.about
     sizes = ", ".join(f"{d}: {n}" for d, n in cube.sizes.items())
-    lines = [f"<chunkwise.Cube {cube.location}>", f"Dimensions:  ({sizes})"]
+    lines = [f"<chunkwise.Cube {cube._source.shown}>", f"Dimensions:  ({sizes})"]
     if cube.crs:
         lines.append(f"CRS:         {cube.crs}")
     coords = _own_coords(cube)
@@ -135,7 +135,7 @@ def cube_text(cube: Any) -> str:
 
 
 def _own_coords(lazy: Any) -> dict[str, Any]:
-    """Labels of the dimensions of a result: those of windows are not known before they are computed."""
+    """Labels of the dimensions of a result."""
     sizes = lazy.sizes
     return {d: v for d, v in lazy.coords.items() if np.ndim(v) == 1 and sizes.get(d) == len(v)}
 
@@ -274,9 +274,11 @@ def _coords(lazy: Any, coords: dict[str, Any]) -> str:
     """Coordinates: their labels, step and unit."""
     rows = []
     for dim, values in list(coords.items())[:_COORDINATES]:
-        about = lazy._source.about["by_name"][dim]
-        units = about["attrs"].get("units", "")
         labels = np.asarray(values).reshape(-1)
+        # Months and seasons of a statistic are no variable of the cube.
+        own = {"attrs": {}, "is_time": False, "decoded_dtype": None, "dtype": str(labels.dtype)}
+        about = lazy._source.about["by_name"].get(dim, own)
+        units = about["attrs"].get("units", "")
         is_number = labels.dtype.kind in "iuf"
         if labels.dtype.kind in "UO" and not about["is_time"] and len(labels) <= 12:
             shown = ", ".join(_e(v, 24) for v in labels)
@@ -446,7 +448,7 @@ def cube_html(cube: Any) -> str:
     kind = about["form"] or (f"Zarr v{about['zarr_format']}" if about["zarr_format"] else "")
     end = [_e(cube.crs, 60) if cube.crs else "", _e(kind, 40), _on_disk(cube._source)]
     title = about["attrs"].get("title")
-    html = _head("Cube", cube.location, end)
+    html = _head("Cube", cube._source.shown, end)
     html += (f"<p>{_e(title, 200)}</p>" if isinstance(title, str) and title else "") + _chips(cube.sizes)
     html += asked_html(cube)
     diagram = "" if largest is None else _chunks(cube, largest)
@@ -472,7 +474,7 @@ def array_html(array: Any) -> str:
     html += _beside(_coords(array, _own_coords(array)), diagram)
     kept = "" if about is None or str(dtype) == about["dtype"] else f"stored as {about['dtype']}, "
     said = "" if about is None else f"; {kept}{_clip(about['codecs'], 120)}"
-    html += f"<p>{_soft('read from')} {_e(array.location, 160)}{_soft(said)}</p>" + _attrs(array.attrs)
+    html += f"<p>{_soft('read from')} {_e(array._source.shown, 160)}{_soft(said)}</p>" + _attrs(array.attrs)
     return _whole(array_text(array), html)
 
 

@@ -21,9 +21,7 @@ def label_text(label: Any) -> str:
         return text.rstrip("0").rstrip(".") if "." in text else text
     if hasattr(label, "isoformat"):
         # datetime, pandas.Timestamp, cftime
-        if getattr(label, "tzinfo", None) is not None:
-            label = label.astimezone(datetime.timezone.utc).replace(tzinfo=None)
-        return label.isoformat()
+        return _in_utc(label).isoformat()
     if isinstance(label, (bool, np.bool_)):
         return str(int(label))
     if isinstance(label, (float, np.floating)):
@@ -37,17 +35,38 @@ def label_text(label: Any) -> str:
     raise ValueRefusedError(f"{label!r} is no label")
 
 
+def _in_utc(time: Any) -> Any:
+    if getattr(time, "tzinfo", None) is None:
+        return time
+    return time.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+
+
+def sought(label: Any) -> str:
+    """One label that is looked for. Times are instants; text, and a `datetime.date`, stand for all that begin so."""
+    if isinstance(label, np.ndarray) and label.ndim == 0:
+        label = label[()]
+    if hasattr(label, "to_datetime64"):
+        label = _in_utc(label).to_datetime64()
+    if isinstance(label, np.datetime64) and not np.isnat(label):
+        # With fewer digits it would be a second, or more, of instants.
+        is_fine = np.datetime_data(label.dtype)[0] in ("ns", "ps", "fs", "as")
+        return str(label.astype("datetime64[ns]")).removesuffix("000") if is_fine else str(label.astype("datetime64[us]"))
+    if hasattr(label, "isoformat") and hasattr(label, "hour"):
+        return str(_in_utc(label).isoformat(timespec="microseconds"))
+    return label_text(label)
+
+
 def query_of(dim: str, asked: Any) -> tuple[int | None, tuple[str, str, list[str | None]]]:
     """What is asked along a dimension, as the engine takes it, and the step of a slice."""
     if isinstance(asked, slice):
-        ends: list[str | None] = [None if end is None else label_text(end) for end in (asked.start, asked.stop)]
+        ends: list[str | None] = [None if end is None else sought(end) for end in (asked.start, asked.stop)]
         step = None if asked.step is None else int(asked.step)
         return step, (dim, "range", ends)
     if hasattr(asked, "values") and not isinstance(asked, dict):
         asked = asked.values
     if isinstance(asked, (list, tuple, set)) or (isinstance(asked, np.ndarray) and asked.ndim):
-        labels: list[str | None] = [label_text(label) for label in asked]
+        labels: list[str | None] = [sought(label) for label in asked]
         if not labels:
             raise ValueRefusedError(f"`sel` selects nothing of `{dim}`")
         return None, (dim, "list", labels)
-    return None, (dim, "one", [label_text(asked)])
+    return None, (dim, "one", [sought(asked)])

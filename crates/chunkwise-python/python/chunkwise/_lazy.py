@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 import numpy as np
 
 from . import _chunkwise
-from ._labels import label_text, query_of
+from ._labels import query_of, sought
 from ._options import Asked, Limits, may, progress_of
 from ._query import Cells, Query, by_index, count, intersect
 from ._source import Source
@@ -142,8 +142,8 @@ class Lazy:
     ) -> Self:
         """Cells by label: one, a list, or a slice that holds both ends, whichever way the axis runs.
 
-        A date stands for all of its year, month or day. ``method="nearest"`` takes the nearest cell, no further than half a
-        cell outside of the axis.
+        A date as text stands for all of its year, month or day; ``datetime64``, ``datetime`` and ``Timestamp`` are instants.
+        ``method="nearest"`` takes the nearest cell, no further than half a cell outside of the axis.
         """
         self._pass("sel")
         if method not in (None, "nearest"):
@@ -156,14 +156,17 @@ class Lazy:
             if method == "nearest" and not isinstance(asked, slice):
                 one = np.ndim(asked) == 0
                 wanted = [asked] if one else list(np.asarray(asked, dtype=object).ravel())
-                at = [int(cube.nearest(dim, label_text(label))) for label in wanted]
+                at = [int(cube.nearest(dim, sought(label))) for label in wanted]
                 self._check_tolerance(dim, wanted, at, tolerance)
                 have = intersect(dim, cells, length, at[0] if one else np.asarray(at), str(asked))
                 found[dim] = have
                 continue
             step, query = query_of(dim, asked)
             resolved = cube.resolve([query])[dim]
-            have = intersect(dim, cells, length, resolved, str(asked))
+            if query[1] == "list" and isinstance(resolved, tuple):
+                # A list has the order in which it is asked for; what lies between two labels that of the selection.
+                resolved = np.arange(*resolved)
+            have = intersect(dim, cells, length, resolved, str(asked), query[1] == "list")
             if isinstance(have, int) and not (np.ndim(asked) == 0 and not isinstance(asked, slice)):
                 have = range(have, have + 1)
             found[dim] = have if step is None else by_index(dim, have, length, slice(None, None, step))
@@ -235,11 +238,7 @@ class Lazy:
         return self._like(replace(self._query, over=over, statistics=names, ddof=ddof, min_count=min_count))
 
     def _one(self: Self, statistic: str, dim: Dims, skipna: bool | None, keep_attrs: bool | None, **how: Any) -> Self:
-        if skipna is False:
-            raise ValueRefusedError(
-                "`skipna=False`: statistics leave missing cells out",
-                'count them: `.reduce(["mean", "missing"], dim)`, or mask the result where `missing` is not 0',
-            )
+        check_skipna(skipna)
         del keep_attrs  # Attributes follow CF: units stay or change with the statistic.
         return self.reduce(statistic, dim, **how)
 
@@ -484,6 +483,15 @@ class Lazy:
         from ._words import command
 
         return command(self)
+
+
+def check_skipna(skipna: bool | None) -> None:
+    """Refuses statistics that would be missing where one cell is."""
+    if skipna is False:
+        raise ValueRefusedError(
+            "`skipna=False`: statistics leave missing cells out",
+            'count them: `.reduce(["mean", "missing"], dim)`, or mask the result where `missing` is not 0',
+        )
 
 
 def _crs_text(crs: Any) -> str:

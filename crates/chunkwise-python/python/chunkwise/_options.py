@@ -19,7 +19,7 @@ _UNITS = {
 
 def bytes_of(size: int | float | str, name: str) -> int:
     """Bytes of ``"2GiB"``, ``"500 MB"`` or a number."""
-    if isinstance(size, (int, float)) and not isinstance(size, bool):
+    if isinstance(size, (int, float)) and not isinstance(size, bool) and 0 <= size < 2**63:
         return int(size)
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", str(size))
     if not found or found[2].lower() not in _UNITS:
@@ -44,8 +44,8 @@ def threads_of(threads: int | None) -> int:
             threads = len(os.sched_getaffinity(0))
         else:
             threads = os.cpu_count() or 1
-    if int(threads) < 1:
-        raise ValueRefusedError(f"`threads={threads}`: a job needs at least one thread")
+    if int(threads) != threads or not 1 <= threads <= 1024:
+        raise ValueRefusedError(f"`threads={threads}`: a job has from one to 1024 threads")
     return int(threads)
 
 
@@ -177,7 +177,7 @@ def progress_of(progress: bool | Progress | None, what: str) -> tuple[Progress |
         from tqdm.auto import tqdm
     except ImportError as error:
         raise ImportError("progress=True shows a bar of tqdm: `pip install tqdm`") from error
-    bar = tqdm(desc=what, unit="chunk", total=0)
+    bar = tqdm(desc=_chunkwise.mask(what), unit="chunk", total=0)
 
     def show(done: int, of: int) -> None:
         if bar.total != of:

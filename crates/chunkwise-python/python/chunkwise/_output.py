@@ -26,6 +26,8 @@ def sizes_of(sizes: Mapping[str, int] | None, lazy: Any) -> list[tuple[str, int]
         whole = lazy.sizes.get(dim)
         if whole is None:
             raise ValueRefusedError(f"the result has no dimension `{dim}`; it has {', '.join(lazy.sizes)}")
+        if size != -1 and (int(size) != size or size < 1):
+            raise ValueRefusedError(f"a chunk of {size} cells along `{dim}`: it has at least 1, or -1 for all")
         found.append((str(dim), whole if size == -1 else int(size)))
     return found
 

@@ -14,7 +14,7 @@ import numpy as np
 from . import _chunkwise
 from ._html import plan_html, plan_text, size_text
 from ._options import Limits, may, threads_of
-from ._source import say_left_out
+from ._source import check_url, say_left_out
 from .errors import ChunkwiseError, ValueRefusedError
 
 
@@ -222,6 +222,7 @@ class Plan:
 
     def _join(self, job: Any) -> Any:
         assert self._to is not None, "only outputs are joined"
+        check_url(self._to["location"])
         try:
             return job.join(self._to, self._work)
         except ChunkwiseError as error:
@@ -319,7 +320,7 @@ class Plan:
             self._shared.abort()
 
     def __repr__(self) -> str:
-        to = f" → {self._to['location']}" if self._to else ""
+        to = f" → {_chunkwise.mask(self._to['location'])}" if self._to else ""
         return f"<chunkwise.Plan: {len(self)} partitions of `{self._lazy.command()}`{to}>"
 
 

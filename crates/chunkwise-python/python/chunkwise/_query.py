@@ -169,8 +169,11 @@ def by_index(dim: str, cells: Cells | None, length: int, indexer: Any) -> Cells:
     return shortest(have[int(i)] for i in array)
 
 
-def intersect(dim: str, cells: Cells | None, length: int, found: Any, asked: str) -> Cells:
-    """Those of the selected cells that labels mean: `found` is an index, `(start, stop, step)` or an array of indices."""
+def intersect(dim: str, cells: Cells | None, length: int, found: Any, asked: str, listed: bool = False) -> Cells:
+    """Those of the selected cells that labels mean: `found` is an index, `(start, stop, step)` or an array of indices.
+
+    An array keeps its own order, and what lies between two labels that of the selection; of what is listed all must be there.
+    """
     have = positions(cells, length)
     if isinstance(found, (int, np.integer)):
         if int(found) not in have:
@@ -179,8 +182,11 @@ def intersect(dim: str, cells: Cells | None, length: int, found: Any, asked: str
     wanted = range(*found) if isinstance(found, tuple) else tuple(int(i) for i in found)
     if isinstance(have, range) and len(have) == length and have.step == 1:
         return wanted
-    inside = set(have)
-    left = shortest(i for i in wanted if i in inside)
-    if len(left) == 0:
+    if isinstance(wanted, range):
+        left = shortest(i for i in have if i in wanted)
+    else:
+        inside = set(have)
+        left = shortest(i for i in wanted if i in inside)
+    if len(left) == 0 or (listed and not set(wanted) <= set(have)):
         raise KeyNotFoundError(f"`{asked}` is not among the selected cells of `{dim}`")
     return left

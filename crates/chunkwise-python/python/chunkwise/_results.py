@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     import xarray as xr
-
-_MARKS = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
 
 
 def require_xarray() -> None:
@@ -28,6 +28,18 @@ def array_of(about: dict[str, Any], cells: np.ndarray) -> np.ndarray:
     return cells.view(np.dtype(about["dtype"])).reshape(about["shape"])
 
 
+def mark_of(value: Any, dtype: np.dtype[Any]) -> Any:
+    """A fill value as NumPy has it: of floats also base64, as xarray writes it, and as hexadecimal bits."""
+    if not isinstance(value, str) or dtype.kind not in "fc":
+        return value
+    if len(value) == 16 and all(c in "0123456789abcdef" for c in value):
+        return dtype.type(struct.unpack(">d", bytes.fromhex(value))[0])
+    try:
+        return dtype.type(float(value))
+    except ValueError:
+        return dtype.type(struct.unpack("<d", base64.standard_b64decode(value))[0])
+
+
 def to_dataset(attrs: str, arrays: list[tuple[str, np.ndarray]]) -> xr.Dataset:
     """Arrays, and the coordinates and grid mappings that describe them, as a Dataset.
 
@@ -43,8 +55,8 @@ def to_dataset(attrs: str, arrays: list[tuple[str, np.ndarray]]) -> xr.Dataset:
         encoding: dict[str, Any] = {}
         missing = about["missing"]
         if missing is not None:
-            mark = _MARKS.get(missing, missing) if isinstance(missing, str) else missing
-            if isinstance(mark, float) and np.isnan(mark):
+            mark = mark_of(missing, values.dtype)
+            if values.dtype.kind == "f" and np.isnan(mark):
                 # Nothing is to be replaced: NaN is what xarray has for missing.
                 encoding["_FillValue"] = values.dtype.type(np.nan)
             else:

@@ -35,8 +35,12 @@ class Source:
         objects: Any = None,
         identity: str | None = None,
         left_out: tuple[str, ...] = (),
+        shown: str | None = None,
     ) -> None:
-        self.location = location
+        # It stays the same one when the process goes to another folder.
+        self.location = absolute(location)
+        #: The location as it was written.
+        self.shown = _chunkwise.mask(location if shown is None else shown)
         self.storage = dict(storage or {})
         self.nodata = None if nodata is None else str(nodata)
         self.raw = bool(raw)
@@ -47,6 +51,7 @@ class Source:
         self._opened: Any = None
         self._pid = -1
         self._about: dict[str, Any] | None = None
+        self._stamp: tuple[Any, ...] | None = None
         self._labels: dict[str, tuple[str, str | None, Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -85,19 +90,22 @@ class Source:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Source):
             return NotImplemented
-        mine = (self.location, self.nodata, self.raw, self.valid)
-        return mine == (other.location, other.nodata, other.raw, other.valid) and self.objects is other.objects
+        if self.objects is not other.objects or self._how() != other._how():
+            return False
+        # Known once a plan was made: what lay there may have been written again since.
+        return self._identity is None or other._identity is None or self._identity == other._identity
+
+    def _how(self) -> tuple[Any, ...]:
+        """Where it is and how it is read; secrets, which pickles leave out, only open the door to it."""
+        words = sorted(storage_words(without_secrets(self.storage)[0]))
+        return self.location, words, sorted(absent_on(self.storage)), self.nodata, self.raw, self.valid
 
     __hash__ = None  # type: ignore[assignment]
 
     def _open(self) -> Any:
         if self.objects is not None:
             return _chunkwise.open_mapping(self.objects, self.location, self.nodata, self.raw, self.valid)
-        if "***" in self.location:
-            raise ValueRefusedError(
-                f"`{self.location}` had a password or a signature in its URL, which pickles leave out",
-                "open it anew where it is used, or give the credentials in the environment of that process",
-            )
+        check_url(self.location)
         words, absent = storage_words(self.storage), absent_on(self.storage)
         try:
             return _chunkwise.open(self.location, list(words), list(absent), self.nodata, self.raw, self.valid)
@@ -116,18 +124,19 @@ class Source:
                     "it was written again since: open it anew, and plan anew",
                 )
             self._opened, self._pid, self._about = opened, os.getpid(), None
+            self._labels = {}
+            self._stamp = _stamp(opened)
+        elif self._stamp is not None and _stamp(self._opened) != self._stamp:
+            location = _chunkwise.mask(self.location)
+            if not os.path.exists(self._stamp[0]):
+                raise NotFoundError(f"`{location}` is not there any more")
+            raise ValueRefusedError(f"`{location}` was written again since it was opened", "open it anew: `chunkwise.open(…)`")
         return self._opened
 
     def _told_apart(self, opened: Any) -> str:
         """The identity of a cube: its metadata and labels, and of a folder or file of this machine when it was written."""
-        said = str(opened.identity())
-        root = json.loads(opened.describe())["store"]
-        for name in ("zarr.json", ".zmetadata", ".zgroup", ".zarray", ""):
-            try:
-                return f"{said}-{os.stat(os.path.join(root, name) if name else root).st_mtime_ns}"
-            except OSError:
-                continue
-        return said
+        said, stamp = str(opened.identity()), _stamp(opened)
+        return said if stamp is None else f"{said}-{stamp[1]}"
 
     @property
     def identity(self) -> str:
@@ -140,10 +149,13 @@ class Source:
     def about(self) -> dict[str, Any]:
         """Dimensions, attributes and variables."""
         cube = self.cube
-        if self._about is None:
-            self._about = json.loads(cube.describe())
-            self._about["by_name"] = {v["name"]: v for v in self._about["variables"]}
-        return self._about
+        about = self._about
+        if about is None:
+            about = json.loads(cube.describe())
+            about["by_name"] = {v["name"]: v for v in about["variables"]}
+            # Threads share it: it is there once it is whole.
+            self._about = about
+        return about
 
     def variable(self, name: str) -> dict[str, Any]:
         return self.about["by_name"][name]
@@ -191,6 +203,28 @@ class Source:
         return words
 
 
+def _stamp(opened: Any) -> tuple[Any, ...] | None:
+    """The metadata document of a folder of this machine, or the file, and when it was written."""
+    root, path = opened.place()
+    for name in ("zarr.json", ".zmetadata", ".zgroup", ".zarray", ""):
+        file = os.path.join(root, path, name) if name else root
+        try:
+            found = os.stat(file)
+        except OSError:
+            continue
+        return (file, found.st_mtime_ns, found.st_size, found.st_ino) if name or os.path.isfile(file) else None
+    return None
+
+
+def check_url(location: str) -> None:
+    """Refuses a URL whose secrets a pickle left out."""
+    if "***" in location:
+        raise ValueRefusedError(
+            f"`{location}` had a password or a signature in its URL, which pickles leave out",
+            "open it anew where it is used, or give the credentials in the environment of that process",
+        )
+
+
 def say_left_out(error: ChunkwiseError, names: Sequence[str]) -> None:
     """Adds to the hint of an error which secrets a pickle left out, where these may be what is missing."""
     if not names or not isinstance(error, (PermissionDeniedError, StorageError, ValueRefusedError)):
@@ -200,13 +234,19 @@ def say_left_out(error: ChunkwiseError, names: Sequence[str]) -> None:
     error.hint = missing if error.hint is None else f"{error.hint}; {missing}"
 
 
+def absolute(location: str) -> str:
+    """A path of this machine from its root; other locations as they are."""
+    is_local = "://" not in location and not location.startswith("memory:")
+    return os.path.abspath(location) if is_local and location and not os.path.isabs(location) else location
+
+
 def located(location: Any, group: str | None = None, ref: str | None = None) -> str:
-    """A location as the engine takes it: `LOCATION[:GROUP]`."""
+    """A location as the engine takes it, `LOCATION[:GROUP]`."""
     text = os.fspath(location) if hasattr(location, "__fspath__") else str(location)
+    if group and group.strip("/"):
+        text = f"{text}:{group.strip('/')}"
     if ref is not None:
         raise NotFoundError(
             f"`{text}` has no version `{ref}`: versions are those of Icechunk repositories, which this build does not read"
         )
-    if group and group.strip("/"):
-        text = f"{text}:{group.strip('/')}"
     return text

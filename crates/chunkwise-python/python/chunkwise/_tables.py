@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any, Literal, Unpack
 import numpy as np
 
 from ._html import verdict_html
-from ._labels import label_text
+from ._labels import label_text, sought
 from ._lazy import _crs_text
 from ._options import Asked, Limits, absent_on, path_text, storage_words
 from ._table import Table
@@ -39,14 +40,25 @@ def features(given: Any, crs: Any, what: str) -> Iterator[tuple[str, str | None,
     if text is None and hasattr(given, "crs"):
         raise ValueRefusedError(f"the {what} do not say their CRS", f'name it: `crs="EPSG:4326"`; `crs="cube"`: the cube\'s')
     collection, name = _collection(given)
+    if not collection["features"]:
+        raise ValueRefusedError(f"the {what} are none: there is no feature")
     if text is None and "crs" not in collection:
         # GeoJSON is in longitude and latitude (RFC 7946).
         text = "EPSG:4326"
     with tempfile.TemporaryDirectory(prefix="chunkwise-") as folder:
         path = os.path.join(folder, f"{what}.geojson")
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(collection, file, default=_plain)
+            json.dump(_finite(collection), file, default=_plain, allow_nan=False)
         yield path, text, name
+
+
+def _finite(value: Any) -> Any:
+    """The same with nothing for numbers that JSON has not."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _of_cube(array: Any) -> str:
@@ -184,7 +196,7 @@ def _point_words(lazy: Any, at: Any, name: str) -> list[str]:
         if len(lengths) > 1:
             raise ValueRefusedError(f"`{name}`: the coordinates have {' and '.join(map(str, lengths))} values")
         for i in range(lengths.pop() if lengths else 1):
-            pairs = [f"{d}={label_text(np.ravel(v)[i] if np.ndim(v) else v)}" for d, v in one.items()]
+            pairs = [f"{d}={sought(np.ravel(v)[i] if np.ndim(v) else v)}" for d, v in one.items()]
             words.append(f"--{name}={','.join(pairs)}")
     return words
 
@@ -294,6 +306,10 @@ def compare(
         if query is not None and (query.formulas or query.mask or query.cells or query.is_reduced):
             raise ValueRefusedError("cubes are compared whole, not a part or a formula of them", "write it first: `.to_zarr(…)`")
     mine, words = lazy._source.words(), ["compare"]
+    if hasattr(other, "data_vars") and not hasattr(other, "_source"):
+        from .xarray import from_xarray
+
+        other = from_xarray(other)
     theirs = other._source.words() if hasattr(other, "_source") else [path_text(other)]
     words += [mine[0], theirs[0], *mine[1:], *_others(mine[1:], theirs[1:])]
     for name in lazy._query.variables:

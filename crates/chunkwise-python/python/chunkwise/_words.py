@@ -99,7 +99,7 @@ def option(name: str, value: Any) -> list[str]:
 def command(lazy: Any) -> str:
     """A request as a line of the command line."""
     query = lazy._query
-    source = lazy._source.words()
+    source = [lazy._source.shown, *lazy._source.words()[1:]]
     if query.is_reduced:
         words = ["chunkwise", "reduce", *source, *query.words()]
     elif query.formulas:

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _chunkwise
 from ._options import storage_words, threads_of
+from ._results import mark_of
 from .errors import KeyNotFoundError, ValueRefusedError
 
 
@@ -44,41 +45,63 @@ def encode(about: dict[str, Any], values: Any, raw: bool) -> np.ndarray:
         if gaps is not None and gaps.any():
             raise ValueRefusedError("masked values with `raw=True`: stored values have no gaps")
         return _cast(about["name"], given, dtype)
-    gaps = np.isnan(given) if gaps is None and given.dtype.kind == "f" else gaps
+    name = about["name"]
+    if given.dtype.kind == "f":
+        gaps = np.isnan(given) if gaps is None else gaps | np.isnan(given)
+    if gaps is not None and not gaps.any():
+        gaps = None
     scale, offset = about["packing"]
     if (scale, offset) != (1.0, 0.0):
-        packed = (given.astype(np.float64) - offset) / scale
+        packed = (_cast(name, given, np.dtype(np.float64)) - offset) / scale
         given = np.where(np.isfinite(packed), np.rint(packed), packed) if dtype.kind in "iu" else packed
-    if gaps is not None and gaps.any():
-        if dtype.kind != "f":
-            marks = about["missing"]
-            if not marks:
-                raise ValueRefusedError(
-                    f"`{about['name']}` has no mark for missing cells, and {int(gaps.sum())} of the values are missing",
-                    "create it with `missing=…`, or fill the gaps",
-                )
-            filled = np.where(gaps, 0, given)
-            cast = _cast(about["name"], filled, dtype)
-            return np.where(gaps, np.asarray(marks[0]).astype(dtype), cast)
-        return np.where(gaps, np.nan, given).astype(dtype)
-    return _cast(about["name"], given, dtype)
+    marks = about["missing"]
+    if gaps is not None and dtype.kind != "f" and not marks:
+        raise ValueRefusedError(
+            f"`{name}` has no mark for missing cells, and {int(gaps.sum())} of the values are missing",
+            "create it with `missing=…`, or fill the gaps",
+        )
+    cast = _cast(name, given if gaps is None else np.where(gaps, given.dtype.type(0), given), dtype)
+    for mark in marks:
+        taken = cast == np.asarray(mark_of(mark, dtype)).astype(dtype)
+        if np.any(taken if gaps is None else taken & ~gaps):
+            raise ValueRefusedError(
+                f"the stored value {mark} marks missing cells of `{name}`, and one of the values would be stored as it",
+                "write NaN or a masked cell for what is missing; `raw=True` writes stored values",
+            )
+    if gaps is None:
+        return cast
+    return np.where(gaps, np.asarray(np.nan if dtype.kind == "f" else mark_of(marks[0], dtype)).astype(dtype), cast)
 
 
 def _cast(name: str, given: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Values of another type: refused where whole numbers would change, or numbers become infinite."""
     if given.dtype == dtype:
         return given
     with np.errstate(all="ignore"):
         cast = given.astype(dtype)
-        wrong = cast.astype(np.float64) != given.astype(np.float64) if dtype.kind in "biu" else np.zeros((), bool)
-        if dtype.kind in "iu" and given.dtype.kind in "iu":
-            low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-            wrong = np.asarray((given < low) | (given > high)) if given.size else np.zeros((), bool)
-        if dtype.kind == "f" and given.dtype.kind == "f" and given.size:
+        if dtype.kind == "b":
+            wrong = (given != 0) & (given != 1)
+        elif given.dtype.kind == "b":
+            wrong = np.zeros(given.shape, bool)
+        elif dtype.kind == "f" and given.dtype.kind == "f":
             wrong = np.isinf(cast) & np.isfinite(given)
-    if wrong.any():
+        elif dtype.kind == "f":
+            wrong = ~_held(cast, given.dtype) | (np.where(_held(cast, given.dtype), cast, 0).astype(given.dtype) != given)
+        elif given.dtype.kind == "f":
+            wrong = ~_held(given, dtype) | (given != np.trunc(given))
+        else:
+            wrong = (given < np.iinfo(dtype).min) | (given > np.iinfo(dtype).max)
+    if np.any(wrong):
         value = given[wrong].flat[0] if given.ndim else given
-        raise ValueRefusedError(f"{value} cannot be stored in `{name}`, which holds {dtype}")
+        raise ValueRefusedError(f"{value} cannot be stored in `{name}` exactly: it would be {dtype}")
     return cast
+
+
+def _held(numbers: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Which floats lie within the range of whole numbers of a type."""
+    low, high = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max + 1)
+    wide = numbers.astype(np.float64)
+    return np.asarray((wide >= low) & (wide < high))
 
 
 def write(array: Any, region: Any, values: Any, *, raw: bool = False, threads: int | None = None, alone: bool = False) -> dict[str, int]:
@@ -89,10 +112,19 @@ def write(array: Any, region: Any, values: Any, *, raw: bool = False, threads: i
     Of an `xarray.DataArray` dimensions go by name. ``alone=True`` says that no other process writes to this array: parts of
     chunks are then written on stores without locks too.
     """
+    if array._source.nodata is not None:
+        raise ValueRefusedError(
+            f"the cube was opened with `nodata={array._source.nodata}`, which other readers do not know", "open it without, to write"
+        )
     variable = array._variable
     if variable is None or array._query.is_reduced:
         raise ValueRefusedError("only variables of the cube are written; formulas and statistics are `to_zarr`'s")
-    if array._query.cells or array._query.mask:
+    if array._query.mask is not None:
+        raise ValueRefusedError(
+            f"`{array.name}` is asked for where `{array._query.mask}`, and a region is a box",
+            "compute it, change what is to be changed, and write all cells of the box",
+        )
+    if array._query.cells:
         base = type(array)(array._source, type(array._query)(variables=(array.name,)))
         picked = dict(array._query.cells)
         inner = by_dim(array, region)
@@ -134,19 +166,12 @@ def write(array: Any, region: Any, values: Any, *, raw: bool = False, threads: i
         cells = np.ascontiguousarray(np.broadcast_to(encoded, shape))
     except ValueError as error:
         raise ValueRefusedError(f"values of shape {np.shape(values)} do not fit a region of shape {shape}") from error
-    path = variable["path"]
     location = array._source.location
     whole, partial, removed = _chunkwise.write_region(
-        location, list(storage_words(array._source.storage)), _path_within(array, path), start, extent,
+        location, list(storage_words(array._source.storage)), array.name, start, extent,
         np.dtype(cells.dtype).name, cells.reshape(-1).view(np.uint8), threads_of(threads), alone,
     )  # fmt: skip
     return {"objects_written_whole": whole, "objects_changed": partial, "objects_removed": removed}
-
-
-def _path_within(array: Any, path: str) -> str:
-    """The path of a variable below what its location names."""
-    name = array.name
-    return name if path.endswith(name) else path
 
 
 def write_result(lazy: Any, location: str, options: Any, region: Mapping[str, Any], **how: Any) -> None:

@@ -102,7 +102,10 @@ def to_zarr(
     """Writes what ``to_zarr()`` writes, with the same bytes: each task the chunks of its own partition."""
     figures = _figures(lazy, client, {})
     _visible(to["location"])
-    plan = Plan.make(lazy, dict(to), partitions=wanted(client, figures["decoded_bytes"]), dtype=to["dtype"], **limits)
+    # Workers compute: whether the memory will do is known there.
+    plan = Plan.make(
+        lazy, dict(to), partitions=wanted(client, figures["decoded_bytes"]), memory=1 << 60, dtype=to["dtype"], **limits
+    )
     try:
         plan.finish(_results(plan, client, memory, threads, progress, limits))
     except BaseException:

@@ -23,6 +23,10 @@ class ChunkwiseError(Exception):
     hint: str | None
 
     def __init__(self, message: str = "", hint: str | None = None) -> None:
+        from ._chunkwise import mask
+
+        # Locations may hold passwords and signatures.
+        message, hint = mask(message), None if hint is None else mask(hint)
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -7,10 +7,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import struct
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -26,7 +24,7 @@ from xarray.core import indexing
 from . import _chunkwise
 from ._options import may
 from ._query import Query, count, shortest
-from ._results import array_of
+from ._results import array_of, mark_of
 from ._source import Source, located
 from .errors import ChunkwiseError, ValueRefusedError
 
@@ -35,10 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ChunkwiseBackendEntrypoint", "from_xarray"]
 
-#: Attributes that say how values are stored.
-_STORED = frozenset(
-    {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "units", "calendar", "dtype"}
-)
 #: Attributes that name other variables, which xarray moves to and fro.
 _NAMING = frozenset({"coordinates", "grid_mapping", "bounds", "cell_measures", "ancillary_variables", "formula_terms"})
 
@@ -160,18 +154,6 @@ def _shared(state: dict[str, Any]) -> Source:
     return found
 
 
-def _mark(value: Any, dtype: np.dtype[Any]) -> Any:
-    """A fill value as NumPy has it: of floats also base64, as xarray writes it, and as hexadecimal bits."""
-    if not isinstance(value, str) or dtype.kind not in "fc":
-        return value
-    if len(value) == 16 and all(c in "0123456789abcdef" for c in value):
-        return dtype.type(struct.unpack(">d", bytes.fromhex(value))[0])
-    try:
-        return dtype.type(float(value))
-    except ValueError:
-        return dtype.type(struct.unpack("<d", base64.standard_b64decode(value))[0])
-
-
 def _variable(source: Source, about: Mapping[str, Any]) -> xr.Variable:
     array = EngineArray(source, about["name"])
     attrs = dict(about["attrs"])
@@ -186,12 +168,12 @@ def _variable(source: Source, about: Mapping[str, Any]) -> xr.Variable:
         encoding |= {"chunks": chunks, "shards": None if shards is None else tuple(shards)}
     if about["zarr_format"] == 2 and is_zarr:
         if about["fill_value"] is not None and array.dtype.kind not in "US":
-            attrs["_FillValue"] = _mark(about["fill_value"], array.dtype)
+            attrs["_FillValue"] = mark_of(about["fill_value"], array.dtype)
     elif is_zarr and about["fill_value"] is not None:
-        encoding["fill_value"] = _mark(about["fill_value"], array.dtype)
+        encoding["fill_value"] = mark_of(about["fill_value"], array.dtype)
     for name in ("_FillValue", "missing_value"):
         if name in attrs:
-            attrs[name] = _mark(attrs[name], array.dtype)
+            attrs[name] = mark_of(attrs[name], array.dtype)
     # Attributes of files have types, which are lost on the way here: numbers that are no short decimal are float32.
     if not is_zarr:
         packing = {k: attrs[k] for k in ("scale_factor", "add_offset") if isinstance(attrs.get(k), float)}
@@ -389,7 +371,6 @@ def _direct(ds: xr.Dataset, is_array: bool) -> tuple[Source, Query] | None:
         return None
     roles = {v["name"]: v["role"] for v in about["variables"]}
     cells: dict[str, Any] = {}
-    raw: set[bool] = set()
     for name, step in found.items():
         if name not in stored or step is None:
             return None
@@ -398,10 +379,9 @@ def _direct(ds: xr.Dataset, is_array: bool) -> tuple[Source, Query] | None:
         same = _unwrapped(expected._data)
         if same is None or bottom.shape != expected.shape:
             return None
-        if steps not in ([], same[1]) and roles[name] == "data":
+        # Values that are decoded in another way than the engine's are those that xarray shows.
+        if steps != same[1] and roles[name] == "data":
             return None
-        if same[1] and roles[name] == "data":
-            raw.add(not steps)
         left = _positions(keys, expected.shape)
         kept = tuple(d for d, c in zip(expected.dims, left, strict=True) if not isinstance(c, int))
         if kept != ds[name].dims or not _same_attrs(ds[name].attrs, expected.attrs):
@@ -410,9 +390,8 @@ def _direct(ds: xr.Dataset, is_array: bool) -> tuple[Source, Query] | None:
             mine = at if isinstance(at, int) else shortest(at)
             if cells.setdefault(str(dim), mine) != mine or mine == ():
                 return None
-    if len(raw) > 1 or not _same_coordinates(ds, stored, cells):
+    if not _same_coordinates(ds, stored, cells):
         return None
-    source.raw = raw == {True}
     data = [n for n in found if roles[n] == "data"]
     whole = {n for n, role in roles.items() if role == "data"}
     if not data or any(roles.get(str(n)) == "data" for n in ds.coords):
@@ -422,10 +401,8 @@ def _direct(ds: xr.Dataset, is_array: bool) -> tuple[Source, Query] | None:
 
 
 def _same_attrs(mine: Mapping[Any, Any], stored: Mapping[Any, Any]) -> bool:
-    left_out = _STORED | _NAMING
-    keep = lambda attrs: {k: v for k, v in attrs.items() if k not in left_out}  # noqa: E731
-    units = "units" not in mine or "units" not in stored or mine["units"] == stored["units"]
-    return units and xr.core.utils.dict_equiv(keep(mine), keep(stored))
+    keep = lambda attrs: {k: v for k, v in attrs.items() if k not in _NAMING}  # noqa: E731
+    return bool(xr.core.utils.dict_equiv(keep(mine), keep(stored)))
 
 
 def _same_coordinates(ds: xr.Dataset, stored: xr.Dataset, cells: Mapping[str, Any]) -> bool:

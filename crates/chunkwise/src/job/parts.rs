@@ -52,6 +52,9 @@ pub struct SharedOutput {
     targets: Targets,
 }
 
+/// Runs of segments, `from .. to` by absolute number.
+type Runs = Vec<(u64, u64)>;
+
 /// Cells that a part gives are held by the sink, as they are sent, and by who sends them.
 const CELLS_HELD: u64 = 3;
 /// Pieces of a chain, at most: a plan holds them all.
@@ -274,7 +277,7 @@ impl SharedOutput {
 /// # Errors
 /// Segments that are there twice, or no states.
 pub fn merge(results: impl IntoIterator<Item = PartResult>) -> Result<PartResult, JobError> {
-    let mut by_patch: BTreeMap<Vec<u64>, (Vec<(u64, u64)>, Vec<tree::Node>)> = BTreeMap::new();
+    let mut by_patch: BTreeMap<Vec<u64>, (Runs, Vec<tree::Node>)> = BTreeMap::new();
     for result in results {
         let PartResult::States(states) = result else { return Err(ExecError::ForeignState.into()) };
         for one in states {
@@ -286,7 +289,7 @@ pub fn merge(results: impl IntoIterator<Item = PartResult>) -> Result<PartResult
     let mut merged = Vec::with_capacity(by_patch.len());
     for (patch, (mut runs, nodes)) in by_patch {
         runs.sort_unstable();
-        let mut segments: Vec<(u64, u64)> = Vec::new();
+        let mut segments = Runs::new();
         for (from, to) in runs {
             match segments.last_mut() {
                 Some(last) if from < last.1 => return Err(ExecError::ForeignState.into()),

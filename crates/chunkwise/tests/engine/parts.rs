@@ -17,6 +17,9 @@ use std::sync::Arc;
 const TILES: u64 = 40;
 const NEVER: u64 = u64::MAX;
 
+/// A chain, and a tile of it.
+type Tile = (usize, Vec<(u64, u64)>);
+
 const LIMITS: fn() -> Limits = || Limits { memory: 1 << 30, threads: 2, ..Limits::default() };
 
 fn in_memory_options() -> OutputOptions {
@@ -42,7 +45,7 @@ fn by_parts(cube: &OpenCube, job: &Prepared, wanted: u64, seed: u64) -> (Vec<Vec
         .map(|a| vec![0xab; a.spec.shape.iter().product::<u64>() as usize * 4])
         .collect();
     let (counters, run) = (Counters::default(), RunOptions::default());
-    let mut states: BTreeMap<(usize, Vec<(u64, u64)>), Vec<PartResult>> = BTreeMap::new();
+    let mut states: BTreeMap<Tile, Vec<PartResult>> = BTreeMap::new();
     let mut done: Vec<(Part, PartResult)> = Vec::new();
     let mut with_states = 0;
     for part in &parts {
