@@ -272,7 +272,16 @@ def test_an_import_that_was_stopped_goes_on_where_it_was(cw, tmp_path):
     out = tmp_path / "out.zarr"
     words = ["import", *map(str, files), "-o", out, "--time-from", "%Y%m%d", "--chunk", "y=128,x=128", "--codec", "gzip:9", "--threads", "1"]
     process = runner.start(*words)
-    while process.poll() is None and not list(out.glob("data/c/2/**/*")):
+
+    def noted():
+        """Whether the journal, which is stored now and then, has all of the first time."""
+        try:
+            runs = json.loads((out / ".chunkwise-job.json").read_bytes())["done"]
+        except (OSError, ValueError):
+            return False
+        return sum(last - first + 1 for first, last in runs) >= len(list(out.glob("data/c/0/*/*/*")))
+
+    while process.poll() is None and not (list(out.glob("data/c/2/**/*")) and noted()):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()

@@ -216,7 +216,7 @@ def test_a_cube_that_was_written_again_while_the_tasks_wait_is_refused_by_name(t
         return plan
 
     monkeypatch.setattr(cw.Plan, "make", classmethod(then_written_again))
-    with pytest.raises(ValueRefusedError, match=r"again\.zarr` is another cube than the one that this plan was made for"):
+    with pytest.raises(ValueRefusedError, match=r"again\.zarr` (is another cube than the one that this plan was made for|was written again)"):
         lazy.compute(client=two)
 
 
