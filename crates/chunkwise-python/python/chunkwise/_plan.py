@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from . import _chunkwise
 from ._html import plan_html, plan_text, size_text
 from ._options import Limits, may, threads_of
-from ._source import check_url, say_left_out
+from ._source import absolute, check_url, say_left_out
 from .errors import ChunkwiseError, ValueRefusedError
 
 
@@ -159,8 +158,7 @@ class Plan:
         if where is not None and where["location"].lower().endswith((".tif", ".tiff", ".nc", ".nc4", ".zip")):
             raise ValueRefusedError(f"`{where['location']}`: several processes write Zarr cubes in folders and object stores")
         if where is not None:
-            where["location"] = _anywhere(where["location"])
-        lazy = located_anywhere(lazy)
+            where["location"] = absolute(where["location"])
         job = lazy._job()
         parts = job.parts(int(partitions), where)
         plan = cls(lazy, parts, where, lazy._source.storage, None if dtype is None else np.dtype(dtype).name)
@@ -342,16 +340,3 @@ def _merged(found: list[tuple[Partition, bytes]]) -> tuple[Partition, bytes]:
         return taken[0]
     first = taken[0][0].with_others(p for p, _ in taken[1:])
     return first, bytes(_chunkwise.merge([result for _, result in taken]))
-
-
-def located_anywhere(lazy: Any) -> Any:
-    """The same request, for processes in other folders."""
-    source = lazy._source
-    if source.objects is not None:
-        return lazy
-    return type(lazy)(source.at(_anywhere(source.location)), lazy._query)
-
-
-def _anywhere(location: str) -> str:
-    """A location as processes in other folders find it."""
-    return location if "://" in location or location.startswith("memory:") else os.path.abspath(location)

@@ -78,15 +78,6 @@ class Source:
         location, storage = state.pop("location"), state.pop("storage")
         self.__init__(location, storage, **state)  # type: ignore[misc]
 
-    def at(self, location: str) -> Source:
-        """The same cube by another name of its place."""
-        if location == self.location:
-            return self
-        return Source(
-            location, self.storage, nodata=self.nodata, raw=self.raw, valid=self.valid, objects=self.objects,
-            identity=self.identity, left_out=self._left_out,
-        )  # fmt: skip
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Source):
             return NotImplemented

@@ -30,7 +30,7 @@ from distributed import Client, Future, as_completed, get_worker
 from . import _chunkwise
 from ._html import size_text
 from ._options import bytes_of, memory_of, progress_of
-from ._plan import Partition, Plan, located_anywhere
+from ._plan import Partition, Plan
 from ._query import positions
 from ._table import Table
 from ._tables import zonal_words
@@ -125,7 +125,6 @@ def zonal(
     progress: Any,
 ) -> Table:
     """The table that ``zonal()`` gives, row for row: each task has some chunks of a dimension that is left."""
-    lazy = located_anywhere(lazy)
     _on(client, lazy)
     figures = json.loads(run([*zonal_words(lazy, zones, **how), "--explain", "--json"])[1])
     polygons = _Zones.of(zones, is_temporary)
